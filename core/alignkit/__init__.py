@@ -1,0 +1,29 @@
+"""alignkit: a method is a loss over log-probabilities; everything else is the engine's. This module is the public API."""
+
+from pydantic import Field
+
+from alignkit.batch import Batch, Pairs, Rollouts
+from alignkit.data.example import BadExample, Example, Group
+from alignkit.errors import UserError
+from alignkit.hookspecs import hookimpl
+from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+
+__all__ = [
+    "BadExample",
+    "Batch",
+    "Demonstrations",
+    "Example",
+    "Field",
+    "Group",
+    "Labelled",
+    "Loss",
+    "Objective",
+    "OnlineObjective",
+    "Pairs",
+    "Preferences",
+    "Prompts",
+    "Reward",
+    "Rollouts",
+    "UserError",
+    "hookimpl",
+]

@@ -1,0 +1,118 @@
+"""What a method author receives: completions as tensors, and the signals of the declared roles.
+
+Dimensions, here and everywhere in alignkit:
+
+    N completions   T completion tokens (padded)   G groups (prompts)   P pairs
+    R rows          L row tokens                   V vocabulary         H hidden units
+    M completion tokens of all completions, not padded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIGNALS = {
+    "logps": '"policy" in `trains` or `reads`',
+    "entropy": "`entropy = True` beside a policy",
+    "reference_logps": '"reference" in `reads`',
+    "scores": '"reward" in `trains` or `reads`',
+    "values": '"value" in `trains` or `reads`',
+    "old_logps": "an OnlineObjective: only rollouts have a log-probability at sampling",
+}
+
+
+class MissingSignal(AttributeError):
+    """A signal or column that the batch does not carry; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every ordered pair of a batch: `winner` and `loser` index its completions, each (P,).
+
+    `weight` (P,): 1 ÷ (pairs of the group) × the data's own weight, so that each prompt counts once.
+    """
+
+    winner: Tensor
+    loser: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N completions of some prompts, padded to T tokens, with one signal for each declared role.
+
+    tokens (N, T): token ids. mask (N, T): true at completion tokens, end-of-sequence included.
+    group (N,): the number of each completion's prompt. `columns` and `signals` are read as attributes:
+
+        logps, entropy, reference_logps, values   (N, T), fp32, zero outside the mask
+        scores                                    (N,), fp32
+        rank, weight, margin, label, reward, …    (N,), the data's columns
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    group: Tensor
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    signals: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        for source in (self.signals, self.columns):
+            if name in source:
+                return source[name]
+        if name in SIGNALS:
+            raise MissingSignal(f"batch.{name} was read, but the objective does not declare it. Declare {SIGNALS[name]}.")
+        have = ", ".join(sorted([*self.signals, *self.columns])) or "none"
+        raise MissingSignal(f"batch.{name} was read, but the data has no column {name!r}. Signals and columns here: {have}.")
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    def get(self, column: str) -> Tensor | None:
+        """An optional column of the data, (N,), or None where the data has none."""
+        return self.columns.get(column)
+
+    def with_(self, **tensors: Tensor) -> Any:
+        """This batch with further (N,) or (N, T) tensors, read as attributes."""
+        return replace(self, signals={**self.signals, **tensors})
+
+    def pairs(self) -> Pairs:
+        """Every (better, worse) pair of each group by the column `rank` (lower is better); ties give no pair."""
+        import torch
+
+        rank, group = self.rank, self.group
+        ordered = (group[:, None] == group[None, :]) & (rank[:, None] < rank[None, :])
+        winner, loser = ordered.nonzero(as_tuple=True)
+        count = torch.bincount(group[winner], minlength=int(group.max()) + 1 if len(group) else 0)
+        weight = 1.0 / count[group[winner]].to(torch.float32)
+        data_weight = self.get("weight")
+        if data_weight is not None:
+            weight = weight * data_weight[winner]
+        return Pairs(winner, loser, weight)
+
+
+@dataclass(frozen=True)
+class Rollouts(Batch):
+    """Completions that the policy sampled, with `rewards` (N,) and the signals as they were at sampling."""
+
+    def select(self, index: Tensor) -> Rollouts:
+        """The completions that `index` (K,) names, in that order."""
+        keep = {name: value[index] for name, value in self.signals.items()}
+        columns = {name: value[index] for name, value in self.columns.items()}
+        return replace(self, tokens=self.tokens[index], mask=self.mask[index], group=self.group[index], columns=columns, signals=keep)
+
+    def other_mean(self, values: Tensor) -> Tensor:
+        """For each completion the mean of `values` (N,) over the others of its group; 0 where it is alone."""
+        import torch
+
+        size = int(self.group.max()) + 1
+        total = torch.zeros(size, dtype=values.dtype, device=values.device).index_add_(0, self.group, values)
+        count = torch.bincount(self.group, minlength=size)
+        others = (count[self.group] - 1).clamp(min=1).to(values.dtype)
+        return (total[self.group] - values) / others

@@ -1,0 +1,27 @@
+"""The one exception for a user's mistakes, and the search for the name that was meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can mend: shown as one message without a traceback, exit code 2.
+
+    `where` is the place (a file and line, a recipe's key path), `hint` what to do about it.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.message, self.where, self.hint = message, where, hint
+        super().__init__(f"{where}: {message}" if where else message)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n{self.hint}" if self.hint else text
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known name closest to `name`, and lists them all."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,56 @@
+"""Every hook, one by one. Hooks only register; none is called while a model trains.
+
+A plugin is a module with functions marked `@alignkit.hookimpl`, found through the entry point group `alignkit` of any
+installed package, or given with `--plugin FILE`. alignkit's own methods register in no other way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("alignkit")
+hookimpl = pluggy.HookimplMarker("alignkit")
+
+
+@hookspec
+def register_objectives(register: Callable[..., None]) -> None:
+    """Call `register(cls)` for each `Objective` class; recipes name it by `cls.name`.
+
+    @hookimpl
+    def register_objectives(register):
+        register(Direct)
+    """
+
+
+@hookspec
+def register_rewards(register: Callable[..., None]) -> None:
+    """Call `register(reward)` for each `Reward` class (with a class attribute `name`) or function
+    `(prompts, completions, **columns) -> list[float | None]`, which is TRL's signature; `name=` overrides its name.
+
+    @hookimpl
+    def register_rewards(register):
+        register(brevity, name="short")
+    """
+
+
+@hookspec
+def register_formats(register: Callable[..., None]) -> None:
+    """Call `register(name, matches, parse)` for a layout of data rows. `matches(row) -> bool` recognises a row (a dict),
+    `parse(row) -> alignkit.Example` reads it and raises `alignkit.BadExample(reason)` where it is unusable.
+
+    @hookimpl
+    def register_formats(register):
+        register("hh-rlhf", matches, parse)
+    """
+
+
+@hookspec
+def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
+    """Call `register(name, locate)` for a model with a short name. `locate() -> str` returns a local folder or a hub id,
+    and is called only when the model is loaded.
+
+    @hookimpl
+    def register_models(register):
+        register("our-1b", lambda: "our-organisation/our-1b-instruct")
+    """

@@ -1,0 +1,1 @@
+"""The frozen base, its roles, and the computation of their signals."""

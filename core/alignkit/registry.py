@@ -1,0 +1,146 @@
+"""Finds plugins, holds what they registered under which name, and explains conflicts."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from alignkit import hookspecs
+from alignkit.errors import UserError, nearest
+from alignkit.objective import ROLES, Data, Objective, Reward
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin: `source` is the package and version that brought it, or the file."""
+
+    name: str
+    source: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of data rows, see `hookspecs.register_formats`."""
+
+    name: str
+    matches: Callable[[dict[str, Any]], bool]
+    parse: Callable[[dict[str, Any]], Any]
+
+
+@dataclass
+class Shelf:
+    """The registered things of one kind, by name; two of the same name are an error that names both plugins."""
+
+    kind: str
+    items: dict[str, Any] = field(default_factory=dict)
+    owners: dict[str, Plugin] = field(default_factory=dict)
+
+    def add(self, plugin: Plugin, name: str, item: Any) -> None:
+        if name in self.items:
+            raise UserError(
+                f"two plugins register the {self.kind} {name!r}: {self.owners[name].source} and {plugin.source}",
+                hint="Uninstall one of them, or rename what it registers.",
+            )
+        self.items[name], self.owners[name] = item, plugin
+
+    def get(self, name: str, where: str | None = None) -> Any:
+        if name not in self.items:
+            raise UserError(f"no {self.kind} is registered as {name!r}", where=where, hint=nearest(name, self.items))
+        return self.items[name]
+
+    def source_hash(self, name: str) -> str:
+        """SHA-256 of the file that registered `name`: a stage is run again when its method's code changed."""
+        return hashlib.sha256(Path(self.owners[name].file).read_bytes()).hexdigest()
+
+
+class Registry:
+    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`."""
+
+    def __init__(self, files: list[Path] | None = None) -> None:
+        self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
+        self.formats, self.models = Shelf("format"), Shelf("model")
+        self.plugins: list[Plugin] = []
+        self.manager = pluggy.PluginManager("alignkit")
+        self.manager.add_hookspecs(hookspecs)
+        for entry in sorted(entry_points(group="alignkit"), key=lambda entry: entry.name):
+            distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            self._load(entry.name, distribution, entry.load)
+        for path in files or []:
+            self._load(path.stem, str(path), partial(_import_file, path))
+
+    def _load(self, name: str, source: str, load: Callable[[], Any]) -> None:
+        try:
+            module = load()
+            self.manager.register(module, name=name)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error}",
+                hint="Mend the plugin, or uninstall the package that brings it.",
+            ) from error
+        plugin = Plugin(name, source, inspect.getfile(module))
+        self.plugins.append(plugin)
+        for hook, register in (
+            ("register_objectives", self._objective),
+            ("register_rewards", self._reward),
+            ("register_formats", self._format),
+            ("register_models", self._model),
+        ):
+            for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+                if implementation.plugin is module:
+                    implementation.function(partial(register, plugin))
+
+    def _objective(self, plugin: Plugin, cls: type[Objective]) -> None:
+        check_objective(cls, plugin)
+        self.objectives.add(plugin, cls.name, cls)
+
+    def _reward(self, plugin: Plugin, reward: type[Reward] | Callable[..., Any], *, name: str | None = None) -> None:
+        name = name or getattr(reward, "name", None) or getattr(reward, "__name__", None)
+        if not isinstance(name, str) or not callable(reward):
+            raise UserError(f"plugin {plugin.name!r} registers {reward!r}, which is neither a Reward class nor a function with a name")
+        self.rewards.add(plugin, name, reward)
+
+    def _format(self, plugin: Plugin, name: str, matches: Callable[..., bool], parse: Callable[..., Any]) -> None:
+        self.formats.add(plugin, name, Format(name, matches, parse))
+
+    def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
+        self.models.add(plugin, name, locate)
+
+
+def check_objective(cls: Any, plugin: Plugin) -> None:
+    """Refuse a class that could not be trained, with the declaration it lacks."""
+    if not (isinstance(cls, type) and issubclass(cls, Objective)):
+        raise UserError(f"plugin {plugin.name!r} registers {cls!r} as an objective; a subclass of alignkit.Objective is expected")
+    label = f"objective {cls.__name__} of plugin {plugin.name!r}"
+    if not isinstance(getattr(cls, "name", None), str):
+        raise UserError(f'{label} has no name; add `name = "…"`')
+    if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, Data)):
+        raise UserError(f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)")
+    for declaration in ("trains", "reads"):
+        declared = getattr(cls, declaration)
+        for role in () if isinstance(declared, property) else declared:
+            if role not in ROLES:
+                raise UserError(f"{label} {declaration} the unknown role {role!r}", hint=nearest(role, ROLES))
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"the plugin file {str(path)!r} does not exist", hint="--plugin takes the path of a Python file.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

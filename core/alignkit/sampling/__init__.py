@@ -1,0 +1,1 @@
+"""The rollout engine: completions for prompts, a function of the seed."""
