@@ -1,0 +1,136 @@
+"""Loads the frozen base that all roles share: any causal language model, quantized or not, and its tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from alignkit import recipe
+from alignkit.errors import UserError
+from alignkit.models.attention import NAME as TREE_ATTENTION
+from alignkit.registry import Registry
+
+LAYERS_WITH_WINDOWS = ("sliding_attention", "chunked_attention", "linear_attention", "recurrent", "mamba", "conv")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base. `trees`: whether its rows may be prefix trees; where not, `flat_because` says why."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    dtype: torch.dtype
+    device: torch.device
+    trees: bool
+    flat_because: str | None
+
+
+def locate(spec: recipe.Model, registry: Registry) -> str:
+    """The folder or hub id behind `model.base`: a registered short name, a local folder, or a hub id as it stands."""
+    if spec.base in registry.models.items:
+        return registry.models.get(spec.base)()
+    if Path(spec.base).is_dir() or (spec.base.count("/") <= 1 and not spec.base.startswith((".", "/", "~"))):
+        return spec.base
+    raise UserError(
+        f"no folder {spec.base!r}",
+        where="model.base",
+        hint=f"Give a local folder, a hub id (owner/name), or one of: {', '.join(sorted(registry.models.items))}.",
+    )
+
+
+def load_tokenizer(spec: recipe.Model, registry: Registry) -> PreTrainedTokenizerBase:
+    """The base's tokenizer, with a pad token."""
+    tokenizer = _load(AutoTokenizer, locate(spec, registry), spec)
+    if tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no end-of-sequence token", where="model.base", hint="Completions need one; choose another base.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(spec: recipe.Model, registry: Registry, device: torch.device) -> Base:
+    """Load, quantize and freeze the base on `device`."""
+    dtype = compute_dtype(spec.dtype, device)
+    options: dict[str, Any] = {"dtype": dtype, "quantization_config": _quantization(spec, dtype)}
+    if spec.quantization != "none" or device.type == "cuda":
+        options["device_map"] = {"": device}
+    model: PreTrainedModel = _load(AutoModelForCausalLM, locate(spec, registry), spec, **options)
+    model.to(device) if spec.quantization == "none" else None
+    model.requires_grad_(False)
+    flat_because = why_flat(model)
+    if flat_because is None:
+        model.set_attn_implementation(TREE_ATTENTION)
+    checkpointing = spec.gradient_checkpointing
+    if checkpointing is True or (checkpointing == "auto" and device.type == "cuda" and model.num_parameters() > 1e9):
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    # Train mode throughout: dropout is off in the configuration, and bitsandbytes repacks weights for good when it
+    # meets a module in eval mode on some CPUs.
+    model.train()
+    return Base(model, load_tokenizer(spec, registry), dtype, device, flat_because is None, flat_because)
+
+
+def compute_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the computation; `auto` takes bfloat16 only where the processor multiplies it natively."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def why_flat(model: PreTrainedModel) -> str | None:
+    """Why this architecture's rows cannot be prefix trees, or None where they can."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
+    if kinds:
+        return f"it has {', '.join(sorted(kinds))} layers"
+    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return "its attention has a sliding window"
+    if getattr(config, "attn_logit_softcapping", None):
+        return "its attention caps logits"
+    if not model._supports_sdpa:
+        return "its attention is its own"
+    return None
+
+
+def fingerprint(spec: recipe.Model, registry: Registry) -> str:
+    """What a stage's fingerprint holds of the base: a folder's configuration and file sizes, or the hub id and revision."""
+    place = Path(locate(spec, registry))
+    if not place.is_dir():
+        return json.dumps([str(place), spec.revision])
+    config = (place / "config.json").read_bytes() if (place / "config.json").is_file() else b""
+    sizes = sorted((file.name, file.stat().st_size) for file in place.iterdir() if file.suffix in (".safetensors", ".bin", ".json"))
+    return hashlib.sha256(config + json.dumps(sizes).encode()).hexdigest()
+
+
+def _quantization(spec: recipe.Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if spec.quantization == "nf4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+    return BitsAndBytesConfig(load_in_8bit=True) if spec.quantization == "int8" else None
+
+
+def _load(cls: Any, place: str, spec: recipe.Model, **options: Any) -> Any:
+    """from_pretrained, its bars silenced and its failures told as the user's: no such model, no network."""
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return cls.from_pretrained(place, revision=spec.revision or "main", **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"cannot load {place!r}: {reason}",
+            where="model.base",
+            hint="Check the spelling and the network, or give a local folder; a folder needs config.json, weights and a tokenizer.",
+        ) from error
