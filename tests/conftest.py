@@ -17,6 +17,8 @@ from alignkit.models.attention import NAME
 from alignkit.models.base import Base, why_flat
 from alignkit.models.roles import Roles
 
+torch.set_num_threads(1)  # tiny tensors gain nothing from more
+
 VOCABULARY = 97
 SIZES = dict(
     vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
@@ -30,11 +32,11 @@ def tiny_model(architecture: str = "llama", **changes):
     return AutoModelForCausalLM.from_config(ARCHITECTURES[architecture](**{**SIZES, **changes}), dtype=torch.float32)
 
 
-def tiny_base(architecture: str = "llama", *, trees: bool = True, **changes) -> Base:
+def tiny_base(architecture: str = "llama", *, trees: bool = True, checkpointing: bool = False, **changes) -> Base:
     model = tiny_model(architecture, **changes).requires_grad_(False)
     assert why_flat(model) is None
     model.set_attn_implementation(NAME)
-    return Base(model, None, torch.float32, torch.device("cpu"), trees, None)  # type: ignore[arg-type]
+    return Base(model, None, torch.float32, torch.device("cpu"), None if trees else "the test says so", checkpointing)  # type: ignore[arg-type]
 
 
 def tiny_roles(architecture: str = "llama", *, trees: bool = True, r: int = 4, **changes) -> Roles:

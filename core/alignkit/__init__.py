@@ -1,5 +1,7 @@
 """alignkit: a method is a loss over log-probabilities; everything else is the engine's. This module is the public API."""
 
+from importlib.metadata import version
+
 from pydantic import Field
 
 from alignkit.batch import Batch, Pairs, Rollouts
@@ -7,6 +9,8 @@ from alignkit.data.example import BadExample, Example, Group
 from alignkit.errors import UserError
 from alignkit.hookspecs import hookimpl
 from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+
+__version__ = version("alignkit")
 
 __all__ = [
     "BadExample",
@@ -25,5 +29,6 @@ __all__ = [
     "Reward",
     "Rollouts",
     "UserError",
+    "__version__",
     "hookimpl",
 ]

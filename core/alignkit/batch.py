@@ -82,6 +82,14 @@ class Batch:
         """This batch with further (N,) or (N, T) tensors, read as attributes."""
         return replace(self, signals={**self.signals, **tensors})
 
+    def best(self) -> Tensor:
+        """(N,) true at the best-ranked completions of each group, ties included."""
+        import torch
+
+        groups = int(self.group.max()) + 1
+        lowest = torch.full((groups,), float("inf"), device=self.rank.device)
+        return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
+
     def pairs(self) -> Pairs:
         """Every (better, worse) pair of each group by the column `rank` (lower is better); ties give no pair."""
         import torch

@@ -6,7 +6,9 @@ import pytest
 import torch
 from conftest import ARCHITECTURES, random_groups, shake, tiny_model, tiny_roles
 
+from alignkit import recipe
 from alignkit.data.rows import flat_rows, tree_rows
+from alignkit.models.roles import Roles
 
 
 def plain_logps(model, groups):
@@ -95,3 +97,30 @@ def test_the_reference_of_a_policy_that_started_from_none_is_the_base(rng):
     rows = tree_rows(groups)
     found = roles.signals("reference", rows)["reference_logps"][rows.batch.mask]
     torch.testing.assert_close(found, plain_logps(tiny_model(), groups), atol=1e-4, rtol=0)
+
+
+def test_recomputed_activations_give_the_same_gradients_for_every_role(rng):
+    groups = random_groups(rng)
+    gradients = []
+    for checkpointing in (False, True):
+        roles = tiny_roles(checkpointing=checkpointing)
+        for name in ("policy", "value"):
+            roles.add(name, trainable=True)
+            shake(roles, name)
+        rows = tree_rows(groups)
+        (roles.signals("policy", rows)["logps"].sum() + roles.signals("value", rows)["values"].sum()).backward()
+        gradients.append({key: parameter.grad for key, parameter in roles.trainable().items()})
+    for key, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_the_base_is_as_it_was_when_the_roles_are_gone():
+    base = tiny_roles().base
+    ids = torch.arange(3, 20)[None]
+    before = base.model(ids).logits
+    for _ in range(2):
+        with Roles(base, recipe.Lora(r=4), seed=0) as roles:
+            roles.add("policy", trainable=True)
+            shake(roles, "policy")
+    assert torch.equal(base.model(ids).logits, before)
+    assert not [name for name, _ in base.model.named_modules() if "lora" in name]

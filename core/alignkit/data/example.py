@@ -16,20 +16,28 @@ class BadExample(ValueError):
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and its completions. `columns`: for each name one number a completion (`rank`: lower is better)."""
+    """A prompt and its completions. `columns`: for each name one number a completion (`rank`: lower is better).
+
+    `extra`: the row's other columns as they were read, such as the right answer that a reward compares with.
+    """
 
     prompt: Text
     completions: tuple[Text, ...] = ()
     columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Group:
-    """An example's token ids. The prompt and a completion concatenate to the model's input; a completion ends with end-of-sequence."""
+    """An example's token ids. The prompt and a completion concatenate to the model's input; a completion ends with end-of-sequence.
+
+    `truncated`: the prompt lost its beginning to fit the maximum length.
+    """
 
     prompt: list[int]
     completions: tuple[list[int], ...] = ()
     columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    truncated: bool = False
 
     @property
     def tokens(self) -> int:

@@ -18,19 +18,22 @@ from alignkit.errors import UserError
 from alignkit.models.attention import NAME as TREE_ATTENTION
 from alignkit.registry import Registry
 
-LAYERS_WITH_WINDOWS = ("sliding_attention", "chunked_attention", "linear_attention", "recurrent", "mamba", "conv")
-
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded base. `trees`: whether its rows may be prefix trees; where not, `flat_because` says why."""
+    """A loaded base. flat_because: why its rows cannot be prefix trees, None where they can. checkpointing: recompute activations."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
     device: torch.device
-    trees: bool
-    flat_because: str | None
+    flat_because: str | None = None
+    checkpointing: bool = False
+
+    @property
+    def trees(self) -> bool:
+        """Whether rows may be prefix trees."""
+        return self.flat_because is None
 
 
 def locate(spec: recipe.Model, registry: Registry) -> str:
@@ -69,12 +72,11 @@ def load_base(spec: recipe.Model, registry: Registry, device: torch.device) -> B
     if flat_because is None:
         model.set_attn_implementation(TREE_ATTENTION)
     checkpointing = spec.gradient_checkpointing
-    if checkpointing is True or (checkpointing == "auto" and device.type == "cuda" and model.num_parameters() > 1e9):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    pays = device.type == "cuda" and model.num_parameters() > 1e9  # smaller ones fit without recomputing anything
     # Train mode throughout: dropout is off in the configuration, and bitsandbytes repacks weights for good when it
     # meets a module in eval mode on some CPUs.
     model.train()
-    return Base(model, load_tokenizer(spec, registry), dtype, device, flat_because is None, flat_because)
+    return Base(model, load_tokenizer(spec, registry), dtype, device, flat_because, pays if checkpointing == "auto" else checkpointing)
 
 
 def compute_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,31 @@ class Roles:
     def __init__(self, base: Base, lora: recipe.Lora, seed: int) -> None:
         self.base, self.lora, self.seed = base, lora, seed
         self.roles: dict[str, Role] = {}
+        self._adapter: str | None = None
         self.model: Any = base.model
         self.rows = tree_rows if base.trees else flat_rows
+        if base.checkpointing:
+            base.model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": self._checkpoint_contexts})
+
+    def __enter__(self) -> Roles:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take every adapter off again; the base is as it was."""
+        if isinstance(self.model, PeftModel):
+            self.model.unload()
+        self.roles.clear()
+
+    def _checkpoint_contexts(self) -> tuple[Any, Any]:
+        """Contexts for a checkpointed layer's forward and its recomputation, which needs the role of the forward."""
+        return nullcontext(), self._recomputing(self._adapter)
+
+    @contextmanager
+    def _recomputing(self, adapter: str | None) -> Iterator[None]:
+        current = self._adapter
+        self._activate(adapter)
+        yield
+        self._activate(current)
 
     def add(self, name: str, *, trainable: bool, start: Path | None = None) -> None:
         """Add a role that starts as a copy of the adapter in `start`, or fresh. A frozen fresh one without a head is the bare base."""
@@ -113,6 +136,7 @@ class Roles:
             yield self.base.model
 
     def _activate(self, adapter: str | None) -> None:
+        self._adapter = adapter
         for layer in self._layers():
             # The public setters would switch gradients off for the other roles at every change.
             layer._disable_adapters = adapter is None
@@ -147,6 +171,12 @@ class Roles:
                 options = {"trees": rows.trees, "attention_mask": rows.input_ids.new_zeros(1, 1, 1, 1)}
             output = model.base_model(input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options)
         return output.last_hidden_state.flatten(0, 1)
+
+    def ends(self) -> set[int]:
+        """Token ids that end a completion: the tokenizer's end-of-sequence and those of the model's generation settings."""
+        configured = getattr(self.base.model.generation_config, "eos_token_id", None)
+        listed = configured if isinstance(configured, list) else [configured]
+        return {end for end in (self.base.tokenizer.eos_token_id, *listed) if end is not None}
 
     def _unembedding(self) -> Tensor:
         return self.base.model.get_output_embeddings().weight

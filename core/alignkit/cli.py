@@ -1,0 +1,182 @@
+"""The command line. Heavy modules are imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alignkit.errors import UserError
+
+if TYPE_CHECKING:
+    from alignkit.plan import Plan
+    from alignkit.registry import Registry
+
+MISTAKE, TERMINATED = 2, 143
+
+app = typer.Typer(
+    help="Align language models with preferences: plugins bring the methods, recipes compose them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, each replaces one value of the recipe.")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")]
+Out = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
+StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folder RUN/STAGE.")]
+
+
+@app.command()
+def run(recipe: RecipeArgument, overrides: Overrides = None, out: Out = Path("runs"), plugin: Plugins = None) -> None:
+    """Run a recipe. Finished stages are skipped, interrupted ones resumed."""
+    plan, registry = _plan(recipe, overrides, plugin)
+    _quiet_libraries()
+    from alignkit.display import TerminalDisplay
+    from alignkit.pipeline import run_plan
+    from alignkit.training import Interrupted
+
+    with TerminalDisplay() as display:
+        try:
+            run_plan(plan, registry, out, display)
+        except Interrupted:
+            display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
+            raise typer.Exit(TERMINATED) from None
+        display.console.print(f"\nDone: {out / plan.recipe.name}", highlight=False)
+
+
+@app.command()
+def check(recipe: RecipeArgument, overrides: Overrides = None, plugin: Plugins = None) -> None:
+    """Validate a recipe and print its plan; loads no weights."""
+    plan, _ = _plan(recipe, overrides, plugin)
+    model = plan.recipe.model
+    typer.echo(f"{plan.recipe.name}: {model.base}, {model.quantization}, LoRA r={model.lora.r}, seed {plan.recipe.seed}")
+    for line in plan.lines():
+        typer.echo(f"  {line}")
+
+
+@app.command()
+def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: Plugins = None) -> None:
+    """List the plugins and what each registers."""
+    from alignkit.registry import Registry
+
+    registry = Registry(plugin)
+    shelves = {shelf.kind: shelf for shelf in (registry.objectives, registry.rewards, registry.formats, registry.models)}
+    listing = [
+        {
+            "name": found.name,
+            "source": found.source,
+            "registers": {
+                kind: names for kind, shelf in shelves.items() if (names := sorted(name for name, owner in shelf.owners.items() if owner == found))
+            },
+        }
+        for found in registry.plugins
+    ]
+    if as_json:
+        typer.echo(json.dumps(listing, indent=2))
+        return
+    width = max((len(item["name"]) for item in listing), default=0)
+    for item in listing:
+        registered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in item["registers"].items()) or "nothing"
+        typer.echo(f"{item['name']:<{width}}  {registered}  ({item['source']})")
+
+
+@app.command()
+def objectives(name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None, plugin: Plugins = None) -> None:
+    """List the objectives, or show one with its options and defaults."""
+    from alignkit.registry import Registry
+
+    registry = Registry(plugin)
+    if name is None:
+        width = max((len(known) for known in registry.objectives.items), default=0)
+        for known, cls in sorted(registry.objectives.items.items()):
+            typer.echo(f"{known:<{width}}  {(cls.__doc__ or '').strip().splitlines()[0] if cls.__doc__ else ''}")
+        return
+    cls = registry.objectives.get(name)
+    typer.echo(f"{name}: {(cls.__doc__ or '').strip()}\n")
+    typer.echo(f"  data    {cls.data.__name__}")
+    for declaration in ("trains", "reads"):
+        roles = getattr(cls, declaration)
+        typer.echo(f"  {declaration:<6}  {'an option decides' if isinstance(roles, property) else ', '.join(sorted(roles)) or 'none'}")
+    for option, info in cls.model_fields.items():
+        limits = ", ".join(str(item) for item in info.metadata)
+        typer.echo(f"  {option}: {_type_name(info.annotation)} = {info.default!r}{f' ({limits})' if limits else ''}  {info.description or ''}".rstrip())
+
+
+@app.command()
+def sample(
+    stage: StageArgument,
+    prompt: Annotated[str | None, typer.Option(help="Answer this one prompt; without it, chat.")] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    seed: int = 0,
+) -> None:
+    """Chat with a trained policy."""
+    _quiet_libraries()
+    from alignkit.sampling.chat import Chat
+
+    chat = Chat(stage, temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
+    if prompt is not None:
+        typer.echo(chat.answer(prompt))
+        return
+    typer.echo("An empty line ends the chat.", err=True)
+    while question := typer.prompt("you", default="", show_default=False):
+        typer.echo(f"model: {chat.answer(question)}")
+
+
+@app.command()
+def export(
+    stage: StageArgument,
+    to: Annotated[Path, typer.Option("--to", help="The folder to write; must not exist.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Merge the adapter into the base: a model that plain transformers loads.")] = False,
+) -> None:
+    """Copy a stage's adapter out of its run, or write the merged model."""
+    _quiet_libraries()
+    from alignkit.models.export import export_adapter, export_merged
+
+    (export_merged if merged else export_adapter)(stage, to)
+    typer.echo(f"Written: {to}")
+
+
+def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) -> tuple[Plan, Registry]:
+    from alignkit.plan import make_plan
+    from alignkit.recipe import load_recipe
+    from alignkit.registry import Registry
+
+    registry = Registry(plugin)
+    return make_plan(load_recipe(recipe, overrides), registry, recipe.parent), registry
+
+
+def _type_name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
+
+
+def _quiet_libraries() -> None:
+    """Keep other libraries' warnings and bars out of the display."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message and exit code 2, anything else a traceback and 1."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"alignkit: {error}", err=True)
+        sys.exit(MISTAKE)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)

@@ -1,0 +1,83 @@
+"""Reads the numbers of a row as columns of a group: for each name one number a completion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.data.example import BadExample
+
+SCALARS = ("margin", "weight")
+"""One number a row, repeated for each completion."""
+
+LISTS = {"ranks": "rank", "rewards": "reward", "votes": "votes", "labels": "label"}
+"""A row's list of one number a completion, and the column that it becomes."""
+
+PAIRED = {"votes": "votes", "reward": "reward", "score": "reward"}
+"""`votes_chosen` and `votes_rejected`, and so on, and the column that the two become."""
+
+WORDS = {"true": 1.0, "false": 0.0}
+
+
+def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float, ...]]:
+    """The columns of a group of `count` completions. Rewards without ranks imply ranks: the higher reward is better.
+
+    A column whose cell is null (or empty, in CSV) is left out. Raises BadExample for what is no finite number or not of length `count`.
+    """
+    columns: dict[str, tuple[float, ...]] = {}
+    for name, column in LISTS.items():
+        if row.get(name) is not None and isinstance(row[name], (list, tuple)):
+            if len(row[name]) != count:
+                raise BadExample(f"{name!r} has another length than the completions")
+            columns[column] = tuple(_required(value, name) for value in row[name])
+    if count == 2:
+        for name, column in PAIRED.items():
+            pair = [number(row.get(f"{name}_{side}"), f"{name}_{side}") for side in ("chosen", "rejected")]
+            if column not in columns and pair[0] is not None and pair[1] is not None:
+                columns[column] = (pair[0], pair[1])
+    for name in SCALARS:
+        value = number(row.get(name), name)
+        if value is not None:
+            columns[name] = (value,) * count
+    if any(weight < 0 for weight in columns.get("weight", ())):
+        raise BadExample("'weight' is negative")
+    if "reward" in columns and "rank" not in columns and count > 1:
+        columns["rank"] = implied_ranks(columns["reward"])
+    return columns
+
+
+def implied_ranks(rewards: tuple[float, ...]) -> tuple[float, ...]:
+    """0 for the highest reward; a completion's rank is the number of different rewards above its own."""
+    levels = sorted(set(rewards), reverse=True)
+    return tuple(float(levels.index(reward)) for reward in rewards)
+
+
+def number(value: Any, name: str) -> float | None:
+    """A finite number from a number, a truth value, or the text of either (CSV has only text); None for null and empty text."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str):
+        word = value.strip().lower()
+        try:
+            value = WORDS[word] if word in WORDS else float(word)
+        except ValueError:
+            raise BadExample(f"{name!r} is not a number") from None
+    if not isinstance(value, (bool, int, float)):
+        raise BadExample(f"{name!r} is not a number")
+    if not math.isfinite(value):
+        raise BadExample(f"{name!r} is not a finite number")
+    return float(value)
+
+
+def _required(value: Any, name: str) -> float:
+    found = number(value, name)
+    if found is None:
+        raise BadExample(f"{name!r} lacks a number")
+    return found
+
+
+def consumed(row: Mapping[str, Any], count: int) -> set[str]:
+    """The names of the row's columns that `number_columns` reads."""
+    names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {name for name in SCALARS if name in row}
+    return names | {f"{name}_{side}" for name in PAIRED for side in ("chosen", "rejected") if count == 2 and f"{name}_{side}" in row}

@@ -1,0 +1,75 @@
+"""Renders conversations with a chat template, and tells which characters of the text came from the data and which from the template."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.data.example import BadExample
+from alignkit.errors import UserError
+
+SENTINEL = re.compile("\ue000(\\d+)\ue001")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Text for a model. `spans`: the (start, end) ranges that the data wrote, in order; what lies between is the template's.
+
+    `spans` is None where the template changed the data's text so that its place is unknown.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...] | None
+
+    def after(self, start: int, end: int) -> Rendered:
+        """The characters from `start` to `end`, of which `start` cuts no span."""
+        if self.spans is None:
+            return Rendered(self.text[start:end], None)
+        spans = tuple((max(a, start) - start, min(b, end) - start) for a, b in self.spans if b > start and a < end)
+        return Rendered(self.text[start:end], spans)
+
+
+def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
+    """The conversation as the chat template writes it.
+
+    Raises UserError where the tokenizer has no template, BadExample where the template refuses the conversation.
+    """
+    from jinja2 import TemplateError
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError(
+            "the data is conversational, but the model's tokenizer has no chat template",
+            hint="Use an instruction-tuned model or one with a chat template, or data whose prompts and completions are plain text.",
+        )
+    marked = [{**message, "content": f"\ue000{index}\ue001"} for index, message in enumerate(messages)]
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+    except TemplateError as error:
+        raise BadExample(f"the chat template refuses the conversation: {error}") from error
+    try:
+        skeleton = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=generation_prompt)
+    except TemplateError:
+        return Rendered(text, None)  # the template reads the contents, so a stand-in for them tells nothing
+    return Rendered(text, _locate(text, skeleton, [message["content"] for message in messages]))
+
+
+def _locate(text: str, skeleton: str, contents: list[str]) -> tuple[tuple[int, int], ...] | None:
+    """Where `text` holds each content: `skeleton` is the same rendering with a mark in the place of each.
+
+    Templates may strip white space from a content. None where the text is not the skeleton with its contents filled in.
+    """
+    parts = SENTINEL.split(skeleton)  # template, index, template, index, …, template
+    if not text.startswith(parts[0]):
+        return None
+    at, spans = len(parts[0]), []
+    for index, following in zip(parts[1::2], parts[2::2], strict=True):
+        content = contents[int(index)]
+        for written in (content, content.strip(), content.lstrip(), content.rstrip()):
+            if text.startswith(written + following, at):
+                spans.append((at, at + len(written)))
+                at += len(written) + len(following)
+                break
+        else:
+            return None
+    return tuple(spans) if at == len(text) else None

@@ -1,0 +1,97 @@
+"""What became of the rows: how many are usable, and why the others are not, with the first place of each reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alignkit.data.example import Group
+from alignkit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """How many rows were dropped for one reason, and the place of the first."""
+
+    count: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The account of one data set. Tokens are those that are fed, after truncation; a prompt counts once."""
+
+    name: str
+    rows: int
+    examples: int
+    completions: int
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: int
+    dropped: Mapping[str, Dropped] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The report as text, to show before training."""
+        completions = f"{self.completions:,} completions, " if self.completions else ""
+        lines = [
+            f"{self.name}: {self.examples:,} of {self.rows:,} rows usable; {completions}"
+            f"{self.prompt_tokens:,} prompt tokens, {self.completion_tokens:,} completion tokens"
+        ]
+        if self.truncated:
+            lines.append(f"  {self.truncated:,} prompts lost their beginning to fit the maximum length")
+        return [*lines, *(f"  {line}" for line in self.dropped_lines())]
+
+    def dropped_lines(self) -> list[str]:
+        """One line a reason, the most frequent first."""
+        ordered = sorted(self.dropped.items(), key=lambda item: -item[1].count)
+        return [f"{dropped.count:,} dropped: {reason} (first at {dropped.first})" for reason, dropped in ordered]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class Tally:
+    """Counts while rows are read; `report` gives the account."""
+
+    name: str
+    rows: int = 0
+    truncated: int = 0
+    examples: int = 0
+    completions: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dropped: dict[str, Dropped] = field(default_factory=dict)
+
+    def drop(self, reason: str, place: str) -> None:
+        """Count a row that cannot be used."""
+        earlier = self.dropped.get(reason)
+        self.dropped[reason] = Dropped(earlier.count + 1, earlier.first) if earlier else Dropped(1, place)
+
+    def keep(self, group: Group) -> None:
+        """Count a usable example."""
+        self.examples += 1
+        self.truncated += group.truncated
+        self.completions += len(group.completions)
+        self.prompt_tokens += len(group.prompt)
+        self.completion_tokens += sum(map(len, group.completions))
+
+    def report(self) -> Report:
+        """The account so far."""
+        return Report(**{**vars(self), "dropped": dict(self.dropped)})
+
+
+def enforce(report: Report, on_bad: str, where: str) -> None:
+    """Raise UserError where `on_bad` is "error" and a row was dropped, or where no row is usable. The message lists every reason."""
+    if report.dropped and on_bad == "error":
+        count = sum(dropped.count for dropped in report.dropped.values())
+        raise UserError(
+            f"{count:,} of {report.rows:,} rows cannot be used",
+            where=where,
+            hint="\n".join([*(f"  {line}" for line in report.dropped_lines()), "Mend them, or set `on_bad: skip` to leave them out."]),
+        )
+    if not report.examples:
+        reasons = [f"  {line}" for line in report.dropped_lines()]
+        raise UserError(f"none of {report.rows:,} rows can be used", where=where, hint="\n".join(reasons) or "The data is empty.")

@@ -1,0 +1,84 @@
+"""What a run shows: a live bar with its newest numbers in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
+LINE_SECONDS = 10.0
+
+
+class TerminalDisplay:
+    """Shows the stages of a run on a console; also a context manager that leaves the terminal clean."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.progress: Progress | None = None
+        self.task: tuple[str, Any] | None = None
+        self.started = self.last_line = 0.0
+        self.stage = ""
+
+    def begin(self, stage: str, line: str) -> None:
+        """Announce a stage."""
+        self.end()
+        self.stage = stage
+        self.console.print(f"\n[bold]{stage}[/bold]  {line}", highlight=False)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(f"  {text}", highlight=False, markup=False)
+
+    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+        """Progress of a task of the stage, with its newest numbers."""
+        if self.task is None or self.task[0] != task:
+            self._start(task, total)
+        assert self.task
+        text = describe(values)
+        if self.progress is not None:
+            self.progress.update(self.task[1], completed=done, total=total, numbers=text)
+        held_out = any(name.startswith("held_out/") for name in values)
+        due = done == total or time.monotonic() - self.last_line > LINE_SECONDS
+        if held_out or (self.progress is None and due):
+            self.last_line = time.monotonic()
+            left = (time.monotonic() - self.started) / max(done, 1) * (total - done)
+            self.note(f"{task} {done}/{total}  {text}" + (f"  {left:.0f} s left" if done < total else ""))
+        if done == total:
+            self.end()
+
+    def _start(self, task: str, total: int) -> None:
+        self.end()
+        self.started = self.last_line = time.monotonic()
+        if not self.console.is_terminal:
+            self.task = (task, None)
+            return
+        columns = (TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"))
+        self.progress = Progress(*columns, console=self.console, transient=True)
+        self.progress.start()
+        self.task = (task, self.progress.add_task(task, total=total, numbers=""))
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.stop()
+        self.progress = self.task = None
+
+    def __enter__(self) -> TerminalDisplay:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+
+
+def describe(values: dict[str, float]) -> str:
+    """Metrics in one line: the held-out ones where there are any, then speed and memory."""
+    held_out = {name: value for name, value in values.items() if name.startswith("held_out/")}
+    shown = held_out or {name: value for name, value in values.items() if name not in QUIET and not name.startswith("logps/")}
+    parts = [f"{name} {value:.4g}" for name, value in shown.items()]
+    if "tokens_per_second" in values:
+        parts.append(f"{values['tokens_per_second']:.0f} tokens/s")
+        parts.append(f"{values['memory_gb']:.1f} GB")
+    return "  ".join(parts)

@@ -1,0 +1,61 @@
+"""Takes a trained adapter out of its run: as it is, or merged into an unquantized copy of the base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from alignkit.checkpoint import disk_errors
+from alignkit.errors import UserError
+from alignkit.manifest import read_manifest
+
+ADAPTER = "adapter"
+
+
+def adapter_of(stage: Path) -> Path:
+    """The adapter folder of a finished training stage."""
+    manifest = read_manifest(stage)
+    folder = stage / ADAPTER
+    if manifest is None or not folder.is_dir():
+        known = sorted(path.parent.parent.name for path in stage.parent.glob(f"*/{ADAPTER}/adapter_config.json")) if stage.parent.is_dir() else []
+        raise UserError(
+            f"{str(stage)!r} holds no trained adapter", hint=f"Finished training stages there: {', '.join(known) or 'none'}. Give runs/RECIPE/STAGE."
+        )
+    if not manifest.done:
+        raise UserError(f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was.")
+    return folder
+
+
+def export_adapter(stage: Path, to: Path) -> None:
+    """Copy the adapter: PEFT's format, with the tokenizer."""
+    adapter = adapter_of(stage)
+    _require_absent(to)
+    with disk_errors(to):
+        shutil.copytree(adapter, to)
+
+
+def export_merged(stage: Path, to: Path) -> None:
+    """Write base + adapter as one unquantized model (a reward model as a sequence classifier) that plain transformers loads."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    adapter = adapter_of(stage)
+    _require_absent(to)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
+    classifier = config["task_type"] == "SEQ_CLS"
+    cls, options = (AutoModelForSequenceClassification, {"num_labels": 1}) if classifier else (AutoModelForCausalLM, {})
+    base = cls.from_pretrained(config["base_model_name_or_path"], dtype=torch.bfloat16, **options)
+    model = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    model.config.pad_token_id = tokenizer.pad_token_id
+    with disk_errors(to):
+        model.save_pretrained(to)
+        tokenizer.save_pretrained(to)
+
+
+def _require_absent(to: Path) -> None:
+    if to.exists():
+        raise UserError(f"{str(to)!r} exists", where="--to", hint="Give a folder that does not exist yet; nothing is overwritten.")

@@ -1,0 +1,88 @@
+"""The optimizer, its learning-rate schedule, and the gradient of a whole optimizer step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import UserError
+from alignkit.recipe import Training
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+    """AdamW by the recipe: torch's fused one, or bitsandbytes' with 8-bit (and paged) state."""
+    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, fused=True, **options)
+    import bitsandbytes.optim
+
+    if settings.optimizer == "paged-adamw-8bit":
+        if parameters[0].device.type != "cuda":
+            raise UserError("paged optimizer state needs a CUDA device", where="training.optimizer", hint="Use adamw-8bit or adamw.")
+        return bitsandbytes.optim.PagedAdamW8bit(parameters, **options)
+    return bitsandbytes.optim.AdamW8bit(parameters, **options)
+
+
+def learning_rate(settings: Training, step: int, steps: int) -> float:
+    """The rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a cosine to 0."""
+    warmup = round(settings.warmup * steps) if settings.warmup < 1 else min(int(settings.warmup), steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    factor = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[settings.schedule]
+    return settings.learning_rate * factor
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's state as tensors by `index/key` and plain numbers by `index/key`: nothing needs pickle."""
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}/{key}"] = value.detach().cpu().contiguous().clone()
+            else:
+                numbers[f"{index}/{key}"] = value
+    return tensors, numbers
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Restore what `optimizer_state` returned."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **numbers}.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+class StepGradient:
+    """The gradient of one optimizer step: Σ over objectives of λ · (summed gradient ÷ summed weight).
+
+    Micro-batches add gradients of weighted sums to `.grad`; `close_term` divides them by the term's total weight over
+    all micro-batches and processes, so no cut into micro-batches changes the result.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter], reduce_: Any) -> None:
+        self.parameters, self.reduce = parameters, reduce_
+        self.total: dict[str, Tensor] = {}
+        for parameter in parameters.values():
+            parameter.grad = None
+
+    def close_term(self, factor: float, weight: float) -> None:
+        """Fold what `.grad` holds into the step's gradient, times factor ÷ weight; a term without weight adds nothing."""
+        total_weight = float(self.reduce(torch.tensor(weight, dtype=torch.float64)))
+        for name, parameter in self.parameters.items():
+            gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+            gradient = self.reduce(gradient).mul_(factor / total_weight if total_weight > 0 else 0.0)
+            self.total[name] = self.total[name].add_(gradient) if name in self.total else gradient
+            parameter.grad = None
+
+    def finish(self, max_norm: float) -> float:
+        """Put the gradient into `.grad`, clipped to `max_norm`; returns its norm before clipping."""
+        for name, parameter in self.parameters.items():
+            parameter.grad = self.total[name]
+        return float(nn.utils.clip_grad_norm_(self.parameters.values(), max_norm))

@@ -1,0 +1,264 @@
+"""The one training loop: every objective, alone or in a mixture, on fixed data."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from alignkit.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from alignkit.data.baselines import length_only_accuracy
+from alignkit.data.example import Group
+from alignkit.data.order import micro_batches, step_indices, steps_per_epoch
+from alignkit.errors import UserError
+from alignkit.metrics import Averages, MetricsFile
+from alignkit.models.frozen import FrozenSignals
+from alignkit.models.roles import Roles
+from alignkit.objective import Loss, Objective
+from alignkit.optimization import StepGradient, learning_rate, load_optimizer_state, make_optimizer, optimizer_state
+from alignkit.recipe import Training
+
+HALF_LOSS_SCALE = 1024.0  # keeps float16 gradients of activations above underflow; divided out with the weight
+
+
+class Display(Protocol):
+    """What the loop shows; `alignkit.display` has the terminal's."""
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+        """Progress of a task, with its newest numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingTerm:
+    """One objective of the stage, its weight in the sum, and its groups, for training and held out."""
+
+    objective: Objective
+    weight: float
+    groups: Sequence[Group]
+    held_out: Sequence[Group] = ()
+
+
+class Interrupted(Exception):
+    """SIGTERM came; the checkpoint is written."""
+
+
+class Trainer:
+    """Trains the roles' trainable parameters on the weighted sum of the terms; a function of its arguments and the seed."""
+
+    def __init__(
+        self,
+        roles: Roles,
+        terms: Sequence[TrainingTerm],
+        settings: Training,
+        *,
+        seed: int,
+        folder: Path,
+        display: Display,
+        accelerator: Any,
+        track: Callable[[int, dict[str, float]], None] = lambda step, values: None,
+    ) -> None:
+        self.roles, self.terms, self.settings, self.seed = roles, terms, settings, seed
+        self.folder, self.display, self.accelerator, self.track = folder, display, accelerator, track
+        self.steps = settings.steps or math.ceil(settings.epochs * steps_per_epoch(len(terms[0].groups), settings.batch_size))
+        self.parameters = roles.trainable()
+        self.optimizer = make_optimizer(list(self.parameters.values()), settings)
+        self.save_every = settings.save_every or max(10, self.steps // 10)
+        self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
+        frozen = [self._frozen_roles(term.objective) for term in terms]
+        budget = 2 * settings.micro_batch_tokens
+        self.cached = [
+            FrozenSignals(folder / "signals" / f"train-{i}", roles, names, term.groups, budget)
+            for i, (term, names) in enumerate(zip(terms, frozen, strict=True))
+        ]
+        self.cached_held_out = [
+            FrozenSignals(folder / "signals" / f"held-out-{i}", roles, names, term.held_out, budget)
+            for i, (term, names) in enumerate(zip(terms, frozen, strict=True))
+        ]
+
+    def _frozen_roles(self, objective: Objective) -> list[str]:
+        return sorted(name for name in objective.reads if not self.roles.roles[name].trainable)
+
+    def run(self) -> dict[str, float]:
+        """Train from the newest checkpoint, or from the start, to the end; returns the last held-out metrics."""
+        start, held_out = self._resume()
+        self._compute_frozen_signals()
+        metrics = MetricsFile(self.folder / "metrics.jsonl", start)
+        with _sigterm() as interrupted:
+            for step in range(start, self.steps):
+                began = time.perf_counter()
+                values, tokens = self._step(step)
+                values |= {"tokens_per_second": tokens / (time.perf_counter() - began), "memory_gb": memory_gb(self.roles.base.device)}
+                done = step + 1
+                if self._is_due(self.settings.evaluate_every, done) and any(term.held_out for term in self.terms):
+                    held_out = self.evaluate()
+                    values |= held_out
+                metrics.write(done, values)
+                self.track(done, values)
+                self.display.advance("train", done, self.steps, values)
+                if done % self.save_every == 0 or done == self.steps or interrupted():
+                    self._save(done, held_out)
+                if interrupted() and done < self.steps:
+                    raise Interrupted
+        return held_out
+
+    def _is_due(self, every: int | None, done: int) -> bool:
+        return done == self.steps or (every is not None and done % every == 0)
+
+    def _step(self, step: int) -> tuple[dict[str, float], int]:
+        """One optimizer step; returns its metrics and the tree tokens it processed."""
+        torch.manual_seed(self.seed * 1_000_003 + step)  # dropout: a function of the step, so resuming needs no random state
+        averages, tokens = Averages(), 0
+        gradient = StepGradient(self.parameters, self._sum)
+        for number, term in enumerate(self.terms):
+            indices = step_indices(self.seed, step, len(term.groups), self.settings.batch_size)
+            weight = 0.0
+            for part in self._mine(micro_batches(term.groups, indices, self.settings.micro_batch_tokens)):
+                loss = self._loss(term.objective, term.groups, part, self.cached[number])
+                total, share = _weighted(loss)
+                self._require_finite(float(total.detach()), f"the loss of {term.objective.name}", step)
+                if total.requires_grad:
+                    (total * self.loss_scale).backward()
+                weight += share
+                averages.add_loss(loss, self._prefix(term))
+                tokens += sum(term.groups[index].tokens for index in part)
+            gradient.close_term(term.weight / self.loss_scale, weight)
+        norm = gradient.finish(self.settings.max_grad_norm)
+        self._require_finite(norm, "the gradient", step)
+        rate = learning_rate(self.settings, step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        values = averages.reduced(self._sum).means()
+        return {**values, "learning_rate": rate, "grad_norm": norm}, int(self._sum(torch.tensor(tokens)))
+
+    def _loss(self, objective: Objective, groups: Sequence[Group], part: list[int], cache: FrozenSignals) -> Loss:
+        rows = self.roles.rows([groups[index] for index in part]).to(self.roles.base.device)
+        signals = cache.attach(rows, part)
+        for name in sorted((set(objective.trains) | set(objective.reads)) - set(cache.names)):
+            signals |= self.roles.signals(name, rows, entropy=objective.entropy and name == "policy")
+        return objective.loss(rows.batch.with_(**signals))
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Loss and metrics on the held-out groups, as `held_out/…`; for ranked data with the length-only baseline beside them."""
+        averages = Averages()
+        for number, term in enumerate(self.terms):
+            parts = micro_batches(term.held_out, range(len(term.held_out)), 2 * self.settings.micro_batch_tokens)
+            for part in self._mine(parts):
+                averages.add_loss(self._loss(term.objective, term.held_out, part, self.cached_held_out[number]), self._prefix(term))
+        values = {f"held_out/{name}": value for name, value in averages.reduced(self._sum).means().items()}
+        baseline = length_only_accuracy(self.terms[0].held_out)
+        return values if baseline is None else {**values, "held_out/length_only_accuracy": baseline}
+
+    def _prefix(self, term: TrainingTerm) -> str:
+        return f"{term.objective.name}/" if len(self.terms) > 1 else ""
+
+    def _mine(self, parts: list[list[int]]) -> list[list[int]]:
+        """This process's share of the micro-batches."""
+        return parts[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        if self.accelerator.num_processes == 1:
+            return tensor
+        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+
+    def _compute_frozen_signals(self) -> None:
+        size = self.settings.batch_size
+        for term, cache, held_out in zip(self.terms, self.cached, self.cached_held_out, strict=True):
+            if not cache.names:
+                continue
+            visited = {i for step in range(self.steps) for i in step_indices(self.seed, step, len(term.groups), size)}
+            for task, part, wanted in (("reference", cache, visited), ("held-out reference", held_out, range(len(term.held_out)))):
+                part.compute(
+                    list(wanted),
+                    lambda done, total, task=task: self.display.advance(task, done, total, {}),
+                    rank=self.accelerator.process_index,
+                    world=self.accelerator.num_processes,
+                    wait=self.accelerator.wait_for_everyone,
+                )
+
+    def _require_finite(self, value: float, what: str, step: int) -> None:
+        if not math.isfinite(value):
+            raise UserError(
+                f"{what} is {value} at step {step + 1}; the weights were not touched by it",
+                where=str(self.folder),
+                hint="Lower learning_rate, or compute in another model.dtype; the same command goes on from the last checkpoint.",
+            )
+
+    def _save(self, step: int, held_out: dict[str, float]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {f"weights/{name}": parameter.detach().cpu().contiguous() for name, parameter in self.parameters.items()}
+        moments, numbers = optimizer_state(self.optimizer)
+        tensors |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}
+        state = {"optimizer": numbers, "held_out": held_out, "objectives": [term.objective.state for term in self.terms]}
+        save_checkpoint(self.folder / "checkpoints", Checkpoint(step, tensors, state), self.settings.keep_checkpoints)
+
+    def _resume(self) -> tuple[int, dict[str, float]]:
+        checkpoint = latest_checkpoint(self.folder / "checkpoints", self.display.note)
+        if checkpoint is None:
+            return 0, {}
+        for name, parameter in self.parameters.items():
+            parameter.data.copy_(checkpoint.tensors[f"weights/{name}"])
+        moments = {name.removeprefix("optimizer/"): t for name, t in checkpoint.tensors.items() if name.startswith("optimizer/")}
+        load_optimizer_state(self.optimizer, moments, checkpoint.state["optimizer"])
+        for term, state in zip(self.terms, checkpoint.state["objectives"], strict=True):
+            term.objective.state.update(state)
+        self.display.note(f"resuming after step {checkpoint.step} of {self.steps}")
+        return checkpoint.step, checkpoint.state["held_out"]
+
+
+def _weighted(loss: Loss) -> tuple[Tensor, float]:
+    """Σ weight·terms, and Σ weight. An item of weight zero is left out even where its term is not finite."""
+    if loss.weight is None:
+        return loss.terms.sum(), float(loss.terms.numel())
+    if loss.weight.shape != loss.terms.shape:
+        raise UserError(
+            f"the objective returned terms of shape {tuple(loss.terms.shape)} and weight of shape {tuple(loss.weight.shape)}",
+            hint="Loss(terms, weight) needs equal shapes; for a per-token loss pass the mask.",
+        )
+    weight = loss.weight.to(loss.terms.dtype)
+    return torch.where(weight > 0, loss.terms, 0.0).mul(weight).sum(), float(weight.sum())
+
+
+def memory_gb(device: torch.device) -> float:
+    """Peak memory so far in GB: of the CUDA device, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+@contextmanager
+def _sigterm() -> Iterator[Callable[[], bool]]:
+    """Note SIGTERM instead of dying of it, so that the step in progress ends and is saved."""
+    received: list[int] = []
+    try:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    except ValueError:  # not the main thread: whoever runs it there handles signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def write_summary(path: Path, values: dict[str, float]) -> None:
+    """The stage's final numbers, for people and for `report`."""
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
