@@ -38,24 +38,33 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as tensors by `index/key` and plain numbers by `index/key`: nothing needs pickle."""
+    """The optimizer's state, flat by `index/key` (bitsandbytes nests another level), as tensors and numbers: nothing needs pickle."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
-    for index, state in optimizer.state_dict()["state"].items():
+
+    def flatten(prefix: str, state: dict[Any, Any]) -> None:
         for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}/{key}"] = value.detach().cpu().contiguous().clone()
+            name = f"{prefix}{key}"
+            if isinstance(value, dict):
+                flatten(f"{name}/", value)
+            elif isinstance(value, Tensor):
+                tensors[name] = value.detach().cpu().contiguous().clone()
             else:
-                numbers[f"{index}/{key}"] = value
+                numbers[name] = value
+
+    flatten("", optimizer.state_dict()["state"])
     return tensors, numbers
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """Restore what `optimizer_state` returned."""
-    state: dict[int, dict[str, Any]] = {}
+    state: dict[int, Any] = {}
     for name, value in {**tensors, **numbers}.items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = value
+        index, *parents, key = name.split("/")
+        place = state.setdefault(int(index), {})
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -12,12 +12,6 @@ from alignkit.data.messages import is_blank, speech
 from alignkit.objective import Data, Demonstrations, Labelled, Preferences, Prompts
 
 T = TypeVar("T")
-NEEDS = {
-    Demonstrations: "a completion for each prompt",
-    Preferences: "two or more ranked completions for each prompt",
-    Labelled: "completions labelled good or bad",
-    Prompts: "prompts",
-}
 
 
 class Mismatch(BadExample):
@@ -31,8 +25,7 @@ def adapt(example: Example, kind: type[Data]) -> Example:
     """
     if is_blank(example.prompt):
         raise BadExample("empty prompt")
-    shape = next((shape for known, shape in SHAPES.items() if issubclass(kind, known)), None)
-    shaped = example if shape is None else shape(example)
+    shaped = needed(kind).shape(example)
     for completion in shaped.completions:
         if is_blank(completion) or (not isinstance(completion, str) and not completion[-1]["content"].strip()):
             raise BadExample("empty completion")
@@ -81,12 +74,27 @@ def _prompt(example: Example) -> Example:
     return replace(example, completions=(), columns={})
 
 
-SHAPES: dict[type[Data], Callable[[Example], Example]] = {
-    Demonstrations: _demonstration,
-    Preferences: _preference,
-    Labelled: _labelled,
-    Prompts: _prompt,
+@dataclass(frozen=True)
+class Need:
+    """What a kind of data needs: in words, the built-in formats that may give it, and the function that shapes an example to it."""
+
+    what: str
+    formats: tuple[str, ...]
+    shape: Callable[[Example], Example]
+
+
+RANKED = ("preference", "implicit-preference", "ranking")
+NEEDS = {
+    Demonstrations: Need("a completion for each prompt", ("prompt-completion", "messages", *RANKED), _demonstration),
+    Preferences: Need("two or more ranked completions for each prompt", RANKED, _preference),
+    Labelled: Need("completions labelled good or bad", ("unpaired-preference",), _labelled),
+    Prompts: Need("prompts", ("prompt-only", "messages"), _prompt),
 }
+
+
+def needed(kind: type[Data]) -> Need:
+    """The need of `kind`; a plugin's own kind, derived from `Data` alone, takes every example as it is."""
+    return next((need for known, need in NEEDS.items() if issubclass(kind, known)), Need("examples", (), lambda example: example))
 
 
 def _comparable(example: Example) -> Example:

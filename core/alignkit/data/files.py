@@ -28,7 +28,9 @@ def read_file(path: Path, where: str) -> Iterator[Row]:
         return _parquet(path, where)
     if suffix not in SUFFIXES or suffix == ".parquet":
         raise UserError(
-            f"{str(path)!r} has a suffix that no reader knows", where=where, hint=f"Known: {', '.join(SUFFIXES)}, and .gz after the first three."
+            f"{str(path)!r} has a suffix that no reader knows",
+            where=where,
+            hint=f"Known: {', '.join(SUFFIXES)}, and .gz after the first three.",
         )
     return _closing(path, _csv if suffix == ".csv" else _json)
 

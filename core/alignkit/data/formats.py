@@ -106,7 +106,7 @@ def common_prompt(chosen: str, rejected: str) -> int:
     return start
 
 
-def _parse(layout: Layout, row: Row) -> Example:
+def _read(layout: Layout, row: Row) -> Example:
     for name in UNSUPPORTED:
         if row.get(name):
             raise BadExample(f"the column {name!r} is not supported")
@@ -120,7 +120,7 @@ def _parse(layout: Layout, row: Row) -> Example:
 
 
 def _format(name: str, layout: Layout) -> Format:
-    return Format(name, lambda row: all(column in row for column in layout.columns), lambda row: _parse(layout, row))
+    return Format(name, lambda row: all(column in row for column in layout.columns), lambda row: _read(layout, row))
 
 
 BUILT_IN = {name: _format(name, layout) for name, layout in LAYOUTS.items()}
@@ -136,9 +136,30 @@ def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, whe
         raise UserError(f"no format is called {wanted!r}", where=f"{where}.format", hint=nearest(wanted, ["auto", *known]))
     candidates = [known[wanted]] if wanted != "auto" else [*formats.values(), *BUILT_IN.values()]
     for candidate in candidates:
-        if candidate.matches(row):
+        if _guarded(candidate, candidate.matches, row, place):
             return candidate
     raise _unrecognised(row, [candidate.name for candidate in candidates], place, where)
+
+
+def parse(chosen: Format, row: Row, place: str) -> Example:
+    """The row as its format reads it. Raises BadExample where the row is unusable, UserError where a plugin's format is."""
+    example = _guarded(chosen, chosen.parse, row, place)
+    if not isinstance(example, Example):
+        raise UserError(f"the format {chosen.name!r} returned {type(example).__name__}, not an Example", where=place)
+    for name, values in example.columns.items():
+        if len(values) != len(example.completions):
+            raise UserError(f"the format {chosen.name!r} gave column {name!r} another length than the completions", where=place)
+    completions = tuple(read_text(text, "completion") for text in example.completions)
+    return replace(example, prompt=read_text(example.prompt, "prompt"), completions=completions)
+
+
+def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -> Any:
+    try:
+        return call(row)
+    except (BadExample, UserError):
+        raise
+    except Exception as error:
+        raise UserError(f"the format {chosen.name!r} fails: {type(error).__name__}: {error}", where=place) from error
 
 
 def _unrecognised(row: Row, tried: list[str], place: str, where: str) -> UserError:

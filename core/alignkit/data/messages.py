@@ -28,8 +28,12 @@ def _message(message: Any) -> dict[str, Any]:
         raise BadExample(f"a message's role is none of {', '.join(CHAT_ROLES)}")
     if not isinstance(message.get("content"), str):
         raise BadExample("a message's content is not text")
-    _whole(message["content"])
-    return {name: value for name, value in message.items() if value is not None}
+    said = {name: value for name, value in message.items() if value is not None and value not in ([], {})}
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise BadExample(f"a message's field {name!r} is not text")
+        _whole(value)
+    return said
 
 
 def _whole(text: str) -> str:

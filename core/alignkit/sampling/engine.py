@@ -133,7 +133,7 @@ def _prefill(model: nn.Module, prompts: list[list[int]], pad: int, room: int, de
 
     The common beginning stands first, then padding, then each prompt's own tokens.
     """
-    cache = growing_cache(model.config, room)
+    cache = growing_cache(model.config, max(map(len, prompts)) + room)
     # Sliding windows count columns, padding included: there the padding must come before everything.
     shared = min(len(commonprefix(prompts)), min(map(len, prompts)) - 1) if len(prompts) > 1 and is_plain(cache) else 0
     width = max(map(len, prompts)) - shared

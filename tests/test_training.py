@@ -1,0 +1,169 @@
+"""The training loop: micro-batches, mixtures, schedules, frozen signals, non-finite losses, resuming."""
+
+import math
+import random
+
+import pytest
+import torch
+from accelerate import Accelerator
+from alignkit_bradley_terry import BradleyTerry
+from alignkit_dpo import DirectPreferenceOptimization
+from alignkit_sft import SupervisedFineTuning
+from alignkit_unlikelihood import Unlikelihood
+from conftest import random_groups, shake, tiny_roles
+
+from alignkit import Loss, Objective, Preferences, UserError
+from alignkit.metrics import read_metrics
+from alignkit.optimization import learning_rate
+from alignkit.recipe import Training
+from alignkit.training import Trainer, TrainingTerm
+
+OBJECTIVES = [SupervisedFineTuning(), BradleyTerry(), DirectPreferenceOptimization(), Unlikelihood()]
+
+
+class Silent:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, values):
+        pass
+
+
+def groups(count=12, seed=0):
+    found = [group for group in random_groups(random.Random(seed), count * 3, most=4) if len(group.completions) > 1]
+    return found[:count]
+
+
+def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, moved=True, **settings):
+    roles = tiny_roles()
+    for name in sorted(set().union(*(o.trains for o in objectives))):
+        roles.add(name, trainable=True)
+        if moved:
+            shake(roles, name)
+    for name in sorted(set().union(*(o.reads for o in objectives))):
+        roles.add(name, trainable=False)
+    data = groups() if data is None else data
+    terms = [TrainingTerm(o, w, data, data[:4]) for o, w in zip(objectives, weights, strict=True)]
+    options = {"batch_size": 4, "learning_rate": 1e-2, "max_grad_norm": 1e9, **settings}
+    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent(), accelerator=Accelerator(cpu=True))
+
+
+def step_gradient(one):
+    one._compute_frozen_signals()
+    values, _ = one._step(0)
+    return {name: parameter.grad.clone() for name, parameter in one.parameters.items()}, values
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
+def test_the_gradient_does_not_depend_on_the_micro_batch_size(objective, tmp_path):
+    outcomes = [step_gradient(trainer(tmp_path / str(tokens), [objective], micro_batch_tokens=tokens)) for tokens in (1, 40, 10_000)]
+    reference, values = outcomes[-1]
+    assert any(gradient.abs().max() > 1e-3 for gradient in reference.values())
+    for gradients, others in outcomes[:-1]:
+        assert others["loss"] == pytest.approx(values["loss"], abs=1e-5)
+        for name, gradient in reference.items():
+            torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_a_mixture_has_the_weighted_sum_of_the_gradients(tmp_path):
+    dpo, sft = OBJECTIVES[2], OBJECTIVES[0]
+    alone = [step_gradient(trainer(tmp_path / o.name, [o]))[0] for o in (dpo, sft)]
+    mixed, values = step_gradient(trainer(tmp_path / "both", [dpo, sft], (1.0, 0.25)))
+    for name, gradient in mixed.items():
+        torch.testing.assert_close(gradient, alone[0][name] + 0.25 * alone[1][name], atol=1e-6, rtol=1e-5)
+    assert {"dpo/loss", "sft/loss"} <= values.keys()
+
+
+def test_dpo_starts_at_log_2_when_the_policy_is_the_reference(tmp_path):
+    _, values = step_gradient(trainer(tmp_path, moved=False))
+    assert values["loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_cached_reference_log_probabilities_are_read_back_not_computed_again(tmp_path, monkeypatch):
+    first = step_gradient(trainer(tmp_path))[0]
+    again = trainer(tmp_path)
+    signals = again.roles.signals
+    monkeypatch.setattr(again.roles, "signals", lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o))
+    second = step_gradient(again)[0]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
+def test_training_lowers_the_loss(objective, tmp_path):
+    one = trainer(tmp_path, [objective], steps=30, learning_rate=2e-2, warmup=0)
+    one.run()
+    losses = [line["loss"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
+class Infinite(Objective):
+    name = "infinite"
+    data = Preferences
+
+    def loss(self, batch):
+        return Loss(batch.logps.sum(-1) * float("inf"))
+
+
+def test_a_non_finite_loss_is_caught_before_the_weights_change(tmp_path):
+    one = trainer(tmp_path, [Infinite()])
+    before = {name: parameter.detach().clone() for name, parameter in one.parameters.items()}
+    with pytest.raises(UserError, match="loss of infinite is -?inf at step 1"):
+        one.run()
+    assert all(torch.equal(before[name], parameter) for name, parameter in one.parameters.items())
+
+
+def test_a_run_cut_in_two_ends_with_the_same_bits(tmp_path):
+    whole = trainer(tmp_path / "whole", steps=9, save_every=4)
+    whole.run()
+    cut = trainer(tmp_path / "cut", steps=9, save_every=4)
+    monkey = cut._step
+
+    def stop(step):
+        if step == 6:
+            raise KeyboardInterrupt
+        return monkey(step)
+
+    cut._step = stop
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    resumed = trainer(tmp_path / "cut", steps=9, save_every=4)
+    resumed.run()
+    assert any("resuming after step 4" in note for note in resumed.display.notes)
+    assert all(torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items())
+    lines = [[{k: v for k, v in line.items() if k not in ("tokens_per_second", "memory_gb")} for line in read_metrics(tmp_path / n / "metrics.jsonl")] for n in ("whole", "cut")]
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-8bit"])
+def test_every_optimizer_resumes_exactly(optimizer, tmp_path):
+    whole = trainer(tmp_path / "whole", steps=4, save_every=2, optimizer=optimizer)
+    whole.run()
+    checkpoint = tmp_path / "whole" / "checkpoints" / "step-00000004"
+    import shutil
+
+    shutil.rmtree(checkpoint)
+    resumed = trainer(tmp_path / "whole", steps=4, save_every=2, optimizer=optimizer)
+    resumed.run()
+    assert all(torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items())
+
+
+def test_held_out_metrics_stand_beside_the_length_only_baseline(tmp_path):
+    values = trainer(tmp_path, [OBJECTIVES[1]], steps=2).run()
+    assert {"held_out/loss", "held_out/rewards/accuracies", "held_out/length_only_accuracy"} <= values.keys()
+
+
+def test_weights_are_trained_in_fp32(tmp_path):
+    assert all(parameter.dtype == torch.float32 for parameter in trainer(tmp_path).parameters.values())
+
+
+def test_the_schedule_warms_up_then_falls_to_zero():
+    settings = Training(learning_rate=1.0, warmup=0.2, schedule="cosine")
+    rates = [learning_rate(settings, step, 10) for step in range(10)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == pytest.approx(0.5)
+    assert learning_rate(settings, 10, 10) == pytest.approx(0)
+    assert learning_rate(Training(learning_rate=1.0, warmup=0, schedule="linear"), 5, 10) == 0.5
+    assert learning_rate(Training(learning_rate=1.0, warmup=3, schedule="constant"), 1, 10) == pytest.approx(2 / 3)
