@@ -1,8 +1,8 @@
 """Reads the transcripts of Anthropic's HH-RLHF (Bai et al., 2022, arXiv:2204.05862): `chosen` and `rejected`, each a whole dialogue.
 
 A turn begins with "\\n\\nHuman:" or "\\n\\nAssistant:". The last turn, the assistant's, is the completion; those before it are the prompt, which
-the two transcripts of a pair share. In the published files some do not, and some last turns are empty: such rows are unusable, with the
-reason. Two turns of one speaker in succession, of which there are a few, stay two messages.
+a pair's two transcripts share. In the published files some do not, and some last turns are empty: such rows are dropped and counted.
+Two turns of one speaker in succession, of which there are a few, stay two messages.
 """
 
 import re
@@ -27,7 +27,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> Example:
-    """The pair as a conversation with two completions. Raises BadExample for prompts that differ, or a last turn that is not the assistant's."""
+    """The pair as a conversation with two completions. Raises BadExample where the prompts differ or the assistant is not last."""
     chosen, rejected = turns(row["chosen"]), turns(row["rejected"])
     if chosen[-1]["role"] != "assistant" or rejected[-1]["role"] != "assistant":
         raise BadExample("the transcript does not end in an assistant's turn")

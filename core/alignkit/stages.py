@@ -68,7 +68,7 @@ class Workshop:
             return self.plan.data[name]
         for file in (RANKED, SAMPLES):
             if (self.folder / name / file).is_file():
-                return recipe.Data(path=str(self.folder / name / file))
+                return recipe.Data.model_validate({"path": str(self.folder / name / file)})
         raise UserError(f"the stage {name!r} wrote no data", where=f"stages.{name}", hint="`on` takes data, a sample stage or a label stage.")
 
     def load(self, name: str, kind: type[Kind], max_length: int) -> Dataset:
@@ -150,7 +150,7 @@ def _tracker(stage: recipe.Train, shop: Workshop, name: str) -> Callable[[int, d
     if not stage.trackers:
         return lambda step, values: None
     try:
-        tracking = Accelerator(cpu=shop.accelerator.device.type == "cpu", log_with=stage.trackers, project_dir=str(shop.folder))
+        tracking = Accelerator(cpu=shop.accelerator.device.type == "cpu", log_with=list(stage.trackers), project_dir=str(shop.folder))
         tracking.init_trackers(f"{shop.plan.recipe.name}-{name}")
     except (ImportError, ValueError) as error:
         raise UserError(str(error), where="training.trackers", hint="Trackers are accelerate's, by name: tensorboard, wandb, …; install theirs.") from error
@@ -179,14 +179,12 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
 
 def sample_texts(roles: Roles, prompts: list[list[int]], settings: Sampling, display: TerminalDisplay) -> list[list[tuple[str, bool]]]:
     """The policy's completions as texts, each with whether it ended by itself."""
-    tokenizer = roles.base.tokenizer
-    ends = roles.ends()
+    ends = roles.base.ends
     with roles.active("policy") as model:
         drawn = sample(
-            model, prompts, settings, eos=ends, pad=tokenizer.pad_token_id,
-            progress=lambda done, total: display.advance("sample", done, total, {}),
-        )  # fmt: skip
-    return [[(tokenizer.decode(ids, skip_special_tokens=True), bool(ids) and ids[-1] in ends) for ids in of_prompt] for of_prompt in drawn]
+            model, prompts, settings, eos=ends, pad=roles.base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
+        )
+    return [[(roles.base.text(ids), bool(ids) and ids[-1] in ends) for ids in of_prompt] for of_prompt in drawn]
 
 
 def as_completion(example: Example, text: str) -> str | list[dict[str, str]]:

@@ -19,7 +19,7 @@ class Mismatch(BadExample):
 
 
 def adapt(example: Example, kind: type[Data]) -> Example:
-    """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts, all that can be compared for Preferences.
+    """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts, comparable ones for Preferences.
 
     Raises BadExample with the reason where it cannot be used, Mismatch where it lacks what `kind` needs.
     """

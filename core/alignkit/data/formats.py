@@ -59,7 +59,7 @@ def _implicit(row: Row) -> Example:
             raise BadExample("'chosen' and 'rejected' are not both text or both conversations")
         start = common_prompt(chosen, rejected)
         return Example(chosen[:start], (chosen[start:], rejected[start:]), {"rank": (0.0, 1.0)})
-    from trl import extract_prompt
+    from trl import extract_prompt  # pyright: ignore[reportPrivateImportUsage]
 
     if not chosen or not rejected:
         raise BadExample("empty completion")
@@ -173,11 +173,11 @@ def _unrecognised(row: Row, tried: list[str], place: str, where: str) -> UserErr
 
 
 def rename_hint(row: Mapping[str, Any], wanted: list[tuple[str, ...]]) -> list[str]:
-    """A line that offers to rename the column nearest to one that is missing, or says how renaming is written; none where nothing is wanted."""
-    missing = dict.fromkeys(column for columns in wanted for column in columns if column not in row)
-    free = [str(column) for column in row if column not in {name for columns in wanted for name in columns}]
-    for column in missing:
-        close = get_close_matches(column, free, n=1, cutoff=0.6)
+    """A line that offers to rename the row's column nearest to a missing one, or says how columns are renamed."""
+    known = {column for layout in LAYOUTS.values() for column in layout.columns}
+    free = [str(column) for column in row if column not in known]
+    for missing in dict.fromkeys(column for columns in wanted for column in columns if column not in row):
+        close = get_close_matches(missing, free, n=1, cutoff=0.6)
         if close:
-            return [f"Perhaps: `rename: {{{close[0]}: {column}}}`."]
-    return [f"Name a column with `rename: {{{free[0]}: {next(iter(missing))}}}` in the recipe's data entry."] if missing and free else []
+            return [f"Perhaps: `rename: {{{close[0]}: {missing}}}`."]
+    return ["Columns are renamed with `rename: {FOUND: EXPECTED}` in the recipe's data entry."] if wanted and free else []

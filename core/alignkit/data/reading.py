@@ -87,7 +87,7 @@ def _hub(spec: Data, where: str) -> Iterator[Row]:
         raise UserError(
             f"{spec.path!r} is no file here, and the hub does not give it: {_first_line(error)}",
             where=f"{where}.path",
-            hint="A local file needs its suffix, or ./ before it. A hub name needs a network (HF_HUB_OFFLINE unset) or an earlier download.",
+            hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier download.",
         ) from error
     return _numbered(rows, spec.path)
 

@@ -35,6 +35,24 @@ class Base:
         """Whether rows may be prefix trees."""
         return self.flat_because is None
 
+    @property
+    def pad(self) -> int:
+        """The id that fills up rows."""
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int)
+        return pad
+
+    @property
+    def ends(self) -> set[int]:
+        """Token ids that end a completion: the tokenizer's end-of-sequence and those of the model's generation settings."""
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        listed = configured if isinstance(configured, list) else [configured]
+        return {end for end in (self.tokenizer.eos_token_id, *listed) if isinstance(end, int)}
+
+    def text(self, ids: list[int]) -> str:
+        """The text of token ids, without special tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
 
 def locate(spec: recipe.Model, registry: Registry) -> str:
     """The folder or hub id behind `model.base`: a registered short name, a local folder, or a hub id as it stands."""

@@ -172,12 +172,6 @@ class Roles:
             output = model.base_model(input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options)
         return output.last_hidden_state.flatten(0, 1)
 
-    def ends(self) -> set[int]:
-        """Token ids that end a completion: the tokenizer's end-of-sequence and those of the model's generation settings."""
-        configured = getattr(self.base.model.generation_config, "eos_token_id", None)
-        listed = configured if isinstance(configured, list) else [configured]
-        return {end for end in (self.base.tokenizer.eos_token_id, *listed) if end is not None}
-
     def _unembedding(self) -> Tensor:
         return self.base.model.get_output_embeddings().weight
 

@@ -42,10 +42,9 @@ class Chat:
         """The policy's answer to `text` after the turns so far."""
         self.turns.append({"role": "user", "content": text})
         ids = self.tokenization.prompt_ids(self.turns if self.conversational else text)
-        tokenizer = self.roles.base.tokenizer
-        ends = self.roles.ends()
+        base = self.roles.base
         with self.roles.active("policy") as model:
-            drawn = sample(model, [ids], self.settings, eos=ends, pad=tokenizer.pad_token_id)[0][0]
-        reply = tokenizer.decode(drawn, skip_special_tokens=True)
+            drawn = sample(model, [ids], self.settings, eos=base.ends, pad=base.pad)[0][0]
+        reply = base.text(drawn)
         self.turns.append({"role": "assistant", "content": reply})
         return reply

@@ -1,0 +1,84 @@
+"""Saved roles load in plain transformers + peft, and give the same numbers; a stage starts from another's adapter."""
+
+import torch
+from conftest import random_groups, shake, tiny_base, tiny_roles
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from alignkit import recipe
+from alignkit.data.rows import tree_rows
+from alignkit.models.roles import Roles
+
+
+class NoTokenizer:
+    def save_pretrained(self, folder):
+        pass
+
+
+def saved_role(name, tmp_path):
+    """A base and a trained role, saved."""
+    base = tiny_base()
+    base.model.save_pretrained(tmp_path / "base")
+    base.model.name_or_path = str(tmp_path / "base")
+    object.__setattr__(base, "tokenizer", NoTokenizer())
+    roles = Roles(base, recipe.Lora(r=4), seed=0)
+    roles.add(name, trainable=True)
+    shake(roles, name)
+    roles.save(name, tmp_path / "adapter")
+    return roles
+
+
+def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
+    roles = saved_role("policy", tmp_path)
+    groups = random_groups(rng)
+    rows = tree_rows(groups)
+    found = roles.signals("policy", rows)["logps"][rows.batch.mask]
+
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter"))
+    expected = []
+    for group in groups:
+        for completion in group.completions:
+            logits = plain(torch.tensor([group.prompt + completion])).logits[0, len(group.prompt) - 1 : -1]
+            expected.append(logits.log_softmax(-1).gather(1, torch.tensor(completion)[:, None]).squeeze(1))
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
+
+
+def test_plain_peft_gives_the_reward_models_scores_head_included(tmp_path, rng):
+    roles = saved_role("reward", tmp_path)
+    groups = random_groups(rng)
+    scores = roles.signals("reward", tree_rows(groups))["scores"]
+
+    base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=1, dtype=torch.float32)
+    plain = PeftModel.from_pretrained(base, str(tmp_path / "adapter"))
+    expected = [plain(torch.tensor([g.prompt + completion])).logits[0, 0] for g in groups for completion in g.completions]
+    torch.testing.assert_close(scores, torch.stack(expected), atol=1e-4, rtol=0)
+
+
+def test_a_reward_role_starts_from_the_sft_adapter_with_a_fresh_head(tmp_path):
+    policy = saved_role("policy", tmp_path)
+    reward = tiny_roles()
+    reward.add("reward", trainable=True, start=tmp_path / "adapter")
+    head = reward.parameters("reward").pop("base_model.model.score.weight")
+    assert head.abs().max() > 0
+    for key, parameter in policy.parameters("policy").items():
+        assert torch.equal(reward.parameters("reward")[key], parameter)
+
+
+def test_the_reference_of_a_policy_that_started_from_a_stage_is_that_stage(tmp_path, rng):
+    before = saved_role("policy", tmp_path)
+    rows = tree_rows(random_groups(rng))
+    expected = before.signals("policy", rows)["logps"]
+    roles = tiny_roles()
+    for name, trainable in (("policy", True), ("reference", False)):
+        roles.add(name, trainable=trainable, start=tmp_path / "adapter")
+    shake(roles, "policy", seed=5)
+    torch.testing.assert_close(roles.signals("reference", rows)["reference_logps"], expected, atol=1e-6, rtol=0)
+    assert not any(parameter.requires_grad for parameter in roles.parameters("reference").values())
+
+
+def test_fresh_roles_are_a_function_of_the_seed():
+    first, second = tiny_roles(), tiny_roles()
+    for roles in (first, second):
+        torch.rand(3)
+        roles.add("reward", trainable=True)
+    assert all(torch.equal(p, second.parameters("reward")[k]) for k, p in first.parameters("reward").items())
