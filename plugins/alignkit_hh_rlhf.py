@@ -1,8 +1,8 @@
 """Reads the transcripts of Anthropic's HH-RLHF (Bai et al., 2022, arXiv:2204.05862): `chosen` and `rejected`, each a whole dialogue.
 
-A turn begins with "\\n\\nHuman:" or "\\n\\nAssistant:". The last turn, the assistant's, is the completion; those before it are the prompt, which
-a pair's two transcripts share. In the published files some do not, and some last turns are empty: such rows are dropped and counted.
-Two turns of one speaker in succession, of which there are a few, stay two messages.
+A turn begins with "\\n\\nHuman:" or "\\n\\nAssistant:". The last turn, the assistant's, is the completion; those before it are the
+prompt, which a pair's two transcripts share. In the published files some do not, and some last turns are empty: such rows are dropped
+and counted. Two turns of one speaker in succession, of which there are a few, stay two messages.
 """
 
 import re

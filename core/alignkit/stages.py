@@ -165,7 +165,7 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
     with Roles(shop.base, shop.plan.recipe.model.lora, shop.seed) as roles:
         roles.add("policy", trainable=False, start=shop.folder / stage.sample / "adapter" if stage.sample != "base" else None)
         settings = Sampling(stage.per_prompt, stage.temperature, stage.top_p, stage.max_tokens, shop.seed, stage.batch_size)
-        drawn = sample_texts(roles, [group.prompt for group in dataset.groups], settings, shop.display)
+        drawn = sample_texts(roles, dataset.examples, [group.prompt for group in dataset.groups], settings, shop.display)
     lines = []
     finished = 0
     for example, completions in zip(dataset.examples, drawn, strict=True):
@@ -177,14 +177,15 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
     return {"prompts": len(drawn), "completions": count, "finished": finished / count}
 
 
-def sample_texts(roles: Roles, prompts: list[list[int]], settings: Sampling, display: TerminalDisplay) -> list[list[tuple[str, bool]]]:
+def sample_texts(roles: Roles, examples: list[Example], prompts: list[list[int]], settings: Sampling, display: TerminalDisplay) -> list[list[tuple[str, bool]]]:
     """The policy's completions as texts, each with whether it ended by itself."""
-    ends = roles.base.ends
+    base = roles.base
     with roles.active("policy") as model:
-        drawn = sample(
-            model, prompts, settings, eos=ends, pad=roles.base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
-        )
-    return [[(roles.base.text(ids), bool(ids) and ids[-1] in ends) for ids in of_prompt] for of_prompt in drawn]
+        drawn = sample(model, prompts, settings, eos=base.ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {}))
+    return [
+        [(base.text(ids, after=prompt if isinstance(example.prompt, str) else None), bool(ids) and ids[-1] in base.ends) for ids in completions]
+        for example, prompt, completions in zip(examples, prompts, drawn, strict=True)
+    ]
 
 
 def as_completion(example: Example, text: str) -> str | list[dict[str, str]]:

@@ -88,13 +88,14 @@ def test_truncation_takes_from_the_prompts_beginning_alone(prompt, completions, 
 
 def test_a_repeated_turn_token_is_not_kept_as_beginning_of_sequence():
     tokenizer = byte_tokenizer(CHATML)
-    tokenizer.bos_token, before = "<|im_start|>", tokenizer.bos_token
+    before, tokenizer.bos_token = tokenizer.bos_token, "<|im_start|>"
+    example = Example([user("hello " * 30)], ([assistant("b")],))
     try:
-        group = Tokenization(tokenizer, 60).encode(Example([user("hello " * 30)], ([assistant("b")],)))
+        whole, group = (Tokenization(tokenizer, length).encode(example) for length in (1000, 20))
     finally:
         tokenizer.bos_token = before
-    assert group.truncated
-    assert tokenizer.decode(group.prompt).startswith((" hello", "hello", "ello", "llo", "lo", "o ", " "))
+    assert len(whole.completions[0]) == 2
+    assert group.prompt == whole.prompt[-18:]
 
 
 def test_a_template_that_writes_the_beginning_of_sequence_gets_no_second():
@@ -132,6 +133,16 @@ def test_a_completion_gets_no_space_of_its_own_where_the_tokenizer_prepends_one(
     a_to_d = [tokenizer.convert_tokens_to_ids(letter) for letter in "abcd"]
     assert group.completions[0] == [*a_to_d[2:], tokenizer.eos_token_id]
     assert group.prompt == [tokenizer.convert_tokens_to_ids(letter) for letter in "▁<eot>ab"]
+
+
+@pytest.mark.parametrize("content", ["ab", "a<eot>b", "<eot>", "a </s> b<eot>"])
+def test_no_space_is_prepended_where_the_text_is_cut(content):
+    tokenizer = prefixing_tokenizer(CHATML)
+    group = Tokenization(tokenizer, 1000).encode(Example([user(content)], ([assistant(content)],)))
+    opened = "<|im_start|>user\n" + content.replace(" ", "▁") + "<|im_end|>\n<|im_start|>assistant\n"
+    assert "".join(tokenizer.convert_ids_to_tokens(group.prompt)) == opened
+    assert "".join(tokenizer.convert_ids_to_tokens(group.completions[0])) == content.replace(" ", "▁") + "<|im_end|>"
+    assert len(specials(tokenizer, group.prompt)) == 3
 
 
 def test_sampling_starts_from_the_prompt_that_is_trained_on():

@@ -16,7 +16,8 @@ TRIMMING = (
     "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
 )
 WITHOUT_END = (
-    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
 SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<eot>"]
 CORPUS = ["user assistant system hello world the cat sat on the mat", "hello there, how are you today?\n\nfine, thank you!\n"] * 4
@@ -29,7 +30,9 @@ def byte_tokenizer(template: str | None = None, *, bos: bool = False, eos: str =
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    core.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False))
+    core.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    )
     if bos:
         core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))])
     return _wrap(core, template, eos)

@@ -49,9 +49,13 @@ class Base:
         listed = configured if isinstance(configured, list) else [configured]
         return {end for end in (self.tokenizer.eos_token_id, *listed) if isinstance(end, int)}
 
-    def text(self, ids: list[int]) -> str:
-        """The text of token ids, without special tokens."""
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+    def text(self, ids: list[int], after: list[int] | None = None) -> str:
+        """The text of token ids, without special tokens. `after` a plain prompt's ids it keeps the space that joins it to the prompt."""
+        alone = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        if not after:
+            return alone
+        prompt, whole = (str(self.tokenizer.decode(some, skip_special_tokens=True)) for some in (after, after + ids))
+        return whole[len(prompt) :] if whole.startswith(prompt) else alone
 
 
 def locate(spec: recipe.Model, registry: Registry) -> str:

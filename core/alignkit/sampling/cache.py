@@ -15,44 +15,43 @@ class GrowingLayer(DynamicLayer):
     def __init__(self, columns: int) -> None:
         super().__init__()
         self.columns = columns
-        self.buffers: tuple[Tensor, Tensor]
+        self.buffers: tuple[Tensor, ...] = ()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append columns, and return all keys and values."""
+        length = self.get_seq_length()
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._allocate(key_states, value_states, len(key_states), 0)
-        length = self.keys.shape[-2]
-        self._view(length + key_states.shape[-2])
-        self.keys[:, :, length:] = key_states
-        self.values[:, :, length:] = value_states
-        return self.keys, self.values
+            self.buffers = tuple(self._room(len(new), new) for new in (key_states, value_states))
+        keys, values = self._view(length + key_states.shape[-2])
+        keys[:, :, length:] = key_states
+        values[:, :, length:] = value_states
+        return keys, values
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each sequence `repeats` times, side by side."""
-        keys, values = self.keys, self.values
-        self._allocate(keys, values, len(keys) * repeats, keys.shape[-2])
-        self.keys.unflatten(0, (-1, repeats)).copy_(keys[:, None])
-        self.values.unflatten(0, (-1, repeats)).copy_(values[:, None])
+        length, old = self.get_seq_length(), self.buffers
+        self.buffers = tuple(self._room(len(past) * repeats, past) for past in old)
+        for new, past in zip(self._view(length), old, strict=True):
+            new.unflatten(0, (-1, repeats)).copy_(past[:, None, :, :length])
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep the sequences `indices` (B',), moved to the front of the same buffers."""
-        keys, values = self.keys[indices], self.values[indices]
-        self.buffers = self.buffers[0][: len(indices)], self.buffers[1][: len(indices)]
-        self._view(keys.shape[-2])
-        self.keys.copy_(keys)
-        self.values.copy_(values)
+        length = self.get_seq_length()
+        kept = [past[indices] for past in self._view(length)]
+        self.buffers = tuple(buffer[: len(indices)] for buffer in self.buffers)
+        for new, past in zip(self._view(length), kept, strict=True):
+            new.copy_(past)
 
-    def _allocate(self, keys: Tensor, values: Tensor, batch: int, length: int) -> None:
-        """Empty buffers for `batch` sequences, of the heads and sizes of `keys` and `values`."""
-        self.buffers = (
-            keys.new_empty(batch, keys.shape[1], self.columns, keys.shape[3]),
-            values.new_empty(batch, values.shape[1], self.columns, values.shape[3]),
-        )
-        self._view(length)
+    def _room(self, batch: int, like: Tensor) -> Tensor:
+        """An empty buffer for `batch` sequences, otherwise of the shape and kind of `like`."""
+        return like.new_empty(batch, like.shape[1], self.columns, like.shape[3])
 
-    def _view(self, length: int) -> None:
-        self.keys, self.values = self.buffers[0][:, :, :length], self.buffers[1][:, :, :length]
+    def _view(self, length: int) -> tuple[Tensor, Tensor]:
+        """The first `length` columns, which become the layer's keys and values."""
+        keys, values = (buffer[:, :, :length] for buffer in self.buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def growing_cache(config: Any, columns: int) -> DynamicCache:

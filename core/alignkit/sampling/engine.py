@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -135,7 +134,7 @@ def _prefill(model: nn.Module, prompts: list[list[int]], pad: int, room: int, de
     """
     cache = growing_cache(model.config, max(map(len, prompts)) + room)
     # Sliding windows count columns, padding included: there the padding must come before everything.
-    shared = min(len(commonprefix(prompts)), min(map(len, prompts)) - 1) if len(prompts) > 1 and is_plain(cache) else 0
+    shared = _common_beginning(prompts) if len(prompts) > 1 and is_plain(cache) else 0
     width = max(map(len, prompts)) - shared
     own = torch.tensor([[pad] * (shared + width - len(p)) + p[shared:] for p in prompts], device=device)
     mask = torch.ones(len(prompts), shared + width, dtype=torch.long, device=device)
@@ -148,12 +147,17 @@ def _prefill(model: nn.Module, prompts: list[list[int]], pad: int, room: int, de
     return _last_logits(model, own, mask, cache), mask, cache
 
 
+def _common_beginning(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with; one token of the shortest is left, whose logits are needed."""
+    first, last = min(prompts), max(prompts)  # in lexical order, these two differ the soonest
+    most = min(map(len, prompts)) - 1
+    return next((place for place in range(most) if first[place] != last[place]), most)
+
+
 def _last_logits(model: nn.Module, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
     """Logits (B, V) after the last of `tokens` (B, L'), the newest columns of `mask` (B, L); the cache takes them in."""
     positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-    output = model(
-        input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-    )
+    output = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return output.logits[:, -1]
 
 

@@ -1,0 +1,95 @@
+"""Scores of completions by a registered reward, and the ranking that scores give a group, with or without noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from numbers import Real
+from typing import Any, Protocol
+
+from alignkit.errors import UserError
+from alignkit.objective import Reward
+
+HINT = "A reward returns one finite number for each completion, or None where it has no opinion."
+
+
+class Uniform(Protocol):
+    """What a ranking needs of a random generator; `random.Random` and `numpy.random.Generator` have it."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+def score(
+    reward: Reward | Callable[..., Any], name: str, prompts: list[Any], completions: list[Any], columns: Mapping[str, list[Any]]
+) -> list[float | None]:
+    """What `reward`, registered as `name`, gives each of the N completions; None where it abstains.
+
+    prompts, completions and each of `columns` have N entries. Raises UserError where the reward fails or its answer is
+    not N finite numbers or Nones.
+    """
+    where = f"reward {name!r}"
+    call = reward.score if isinstance(reward, Reward) else reward
+    try:
+        answer = call(prompts=prompts, completions=completions, **columns)
+    except UserError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise UserError(f"it failed on {_batch(prompts)}: {cause}", where=where, hint="Mend the plugin that registers it.") from error
+    try:
+        scores = list(answer) if not isinstance(answer, str | Mapping) else None
+    except TypeError:
+        scores = None
+    if scores is None:
+        raise UserError(f"found {_short(answer)} for {_batch(prompts)}, expected a list of {len(completions)}", where=where, hint=HINT)
+    if len(scores) != len(completions):
+        raise UserError(
+            f"found {len(scores)} scores for {_batch(prompts)}, expected {len(completions)}, one a completion", where=where, hint=HINT
+        )
+    return [_number(value, where, prompt) for value, prompt in zip(scores, prompts, strict=True)]
+
+
+def rank(scores: Sequence[float], noise: float, rng: Uniform) -> list[float]:
+    """The rank of each of a group's scores, 0 the best. Without noise, equal scores share the better rank.
+
+    With noise τ > 0, a draw of the Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs follow
+    Bradley–Terry, P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
+    (Yellott, 1977, doi:10.1016/0022-2496(77)90026-8).
+    """
+    if noise < 0:
+        raise ValueError(f"noise is a temperature, 0 or more; found {noise}")
+    keys = [value / noise + _gumbel(rng) for value in scores] if noise > 0 else list(scores)
+    return [float(sum(other > key for other in keys)) for key in keys]
+
+
+def _gumbel(rng: Uniform) -> float:
+    uniform = rng.random() or 2.0**-54  # 0 would be minus infinity
+    return -math.log(-math.log1p(-uniform))
+
+
+def _number(value: Any, where: str, prompt: Any) -> float | None:
+    """The score as a float. Numbers of numpy and tensors of one element are numbers too."""
+    if value is None:
+        return None
+    number = value
+    if hasattr(value, "item"):
+        with suppress(ValueError, RuntimeError):  # several elements, which the next line refuses
+            number = value.item()
+    if not isinstance(number, Real) or not math.isfinite(number):
+        raise UserError(f"found the score {_short(value)} for the prompt {_short(prompt)}", where=where, hint=HINT)
+    return float(number)
+
+
+def _batch(prompts: list[Any]) -> str:
+    return f"{len(prompts)} prompts, the first {_short(prompts[0])}" if prompts else "no prompts"
+
+
+def _short(value: Any, length: int = 60) -> str:
+    """A value on one line; of a conversation, its last message."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict) and "content" in value[-1]:
+        value = value[-1]["content"]
+    text = repr(value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,162 @@
+"""A recipe's data becomes groups with a report; fingerprints follow contents; held-out prompts stay out."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_tokenizers import byte_tokenizer
+
+from alignkit import Demonstrations, Example, Group, Preferences, Prompts, UserError
+from alignkit.data.loading import Dataset, fingerprint, load, split_held_out
+from alignkit.data.report import Dropped, Tally
+from alignkit.data.tokenizing import Tokenization
+from alignkit.recipe import Data
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(*rows):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+        return path
+
+    return write
+
+
+def read(path, kind, max_length=1000, **settings):
+    return load(Data(path=str(path), **settings), kind, name="pairs", tokenization=Tokenization(byte_tokenizer(), max_length))
+
+
+def pair(prompt="q", chosen=" a", rejected=" b", **columns):
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **columns}
+
+
+def test_every_row_is_used_or_counted_with_its_first_place(write):
+    path = write(pair(), "{", pair(rejected=""), pair(chosen=" b", rejected=" a"), pair("r"), pair(chosen=""), {"id": 1})
+    report = read(path, Preferences).report
+    assert (report.rows, report.examples, report.completions) == (7, 2, 4)
+    assert report.dropped == {
+        "not valid JSON": Dropped(1, f"{path}:2"),
+        "empty completion": Dropped(2, f"{path}:3"),
+        "contradicts an earlier pair of the same prompt": Dropped(1, f"{path}:4"),
+        "no format fits the row's columns": Dropped(1, f"{path}:7"),
+    }
+    assert report.to_dict()["dropped"]["not valid JSON"] == {"count": 1, "first": f"{path}:2"}
+
+
+def test_tokens_are_counted_as_they_are_fed(write):
+    data = read(write(pair("q" * 9, "a", "b"), pair("r", "a", "b")), Preferences, max_length=7)
+    assert [len(group.prompt) for group in data.groups] == [5, 1]  # two tokens of a completion leave five
+    assert (data.report.prompt_tokens, data.report.completion_tokens, data.report.truncated) == (6, 8, 1)
+
+
+def test_the_report_reads_as_text():
+    tally = Tally("pairs", rows=3)
+    tally.keep(Group([1, 2], ([3], [4, 5]), truncated=True))
+    tally.drop("empty completion", "f:2")
+    tally.drop("empty completion", "f:3")
+    assert tally.report().lines() == [
+        "pairs: 1 of 3 rows usable; 2 completions, 2 prompt tokens, 3 completion tokens",
+        "  1 prompts lost their beginning to fit the maximum length",
+        "  2 dropped: empty completion (first at f:2)",
+    ]
+
+
+def test_a_bad_row_is_an_error_where_the_recipe_says_so(write):
+    path = write(pair(), "{", pair("r", rejected=""))
+    with pytest.raises(UserError, match="2 of 3 rows cannot be used") as error:
+        read(path, Preferences, on_bad="error")
+    assert f"{path}:2" in str(error.value)
+    assert f"{path}:3" in str(error.value)
+
+
+@pytest.mark.parametrize("rows", [(), ("{", "}")])
+def test_no_usable_row_is_an_error(write, rows):
+    with pytest.raises(UserError, match="none of"):
+        read(write(*rows), Preferences)
+
+
+def test_limit_counts_usable_examples(write):
+    data = read(write("{", pair("q"), "{", pair("r"), pair("s")), Preferences, limit=2)
+    assert [example.prompt for example in data.examples] == ["q", "r"]
+    assert data.report.rows == 4
+
+
+def test_data_of_another_kind_names_what_is_needed_and_what_was_found(write):
+    with pytest.raises(UserError) as error:
+        read(write({"prompt": "q", "completion": "a", "choosen": "b"}), Preferences)
+    message = str(error.value)
+    assert error.value.where == "data.pairs"
+    assert "two or more ranked completions" in message
+    assert "prompt, completion, choosen" in message
+    assert "rename: {choosen: chosen}" in message
+
+
+def test_rows_of_another_kind_among_good_ones_are_counted(write):
+    report = read(write(pair(), {"prompt": "q", "completion": "a"}), Preferences).report
+    assert report.examples == 1
+    assert "fewer than two completions" in report.dropped
+
+
+def test_a_column_that_some_rows_lack_is_an_error(write):
+    path = write(pair(margin=1), pair("r"))
+    with pytest.raises(UserError, match=rf"'margin'.*{path.name}:2"):
+        read(path, Preferences)
+
+
+def test_prompts_keep_the_other_columns_for_rewards(write):
+    data = read(write({"prompt": "q", "answer": "42"}), Prompts)
+    assert data.examples == [Example("q", (), {}, {"answer": "42"})]
+    assert data.groups[0].completions == ()
+
+
+def test_a_completion_that_leaves_no_room_is_counted(write):
+    report = read(write({"prompt": "q", "completion": "x" * 20}, {"prompt": "q", "completion": "a"}), Demonstrations, max_length=8).report
+    assert report.dropped["completion longer than max_length"].count == 1
+
+
+def test_a_fingerprint_follows_contents_and_settings(write, tmp_path):
+    path = write(pair())
+    first = fingerprint(Data(path=str(path)))
+    assert first == fingerprint(Data(path=str(path)))
+    assert first != fingerprint(Data(path=str(path), limit=1))
+    write(pair("other"))
+    assert first != fingerprint(Data(path=str(path)))
+    folder = Data(path=str(tmp_path))
+    before = fingerprint(folder)
+    path.rename(tmp_path / "renamed.jsonl")
+    assert before != fingerprint(folder)
+    assert fingerprint(Data(path="some/hub-name", revision="a")) != fingerprint(Data(path="some/hub-name", revision="b"))
+
+
+def made(prompts):
+    groups = [Group([prompt, 9], ([number],)) for number, prompt in enumerate(prompts)]
+    return Dataset([Example(str(prompt)) for prompt in prompts], groups, Tally("x").report())
+
+
+@given(
+    st.lists(st.integers(0, 8), min_size=2, max_size=40).filter(lambda prompts: len(set(prompts)) > 1),
+    st.floats(0.01, 0.99),
+    st.integers(0, 99),
+)
+@settings(deadline=None)
+def test_no_prompt_is_on_both_sides_and_nothing_is_lost(prompts, share, seed):
+    data = made(prompts)
+    train, held_out = split_held_out(data, share, seed)
+    sides = [{group.prompt[0] for group in side.groups} for side in (train, held_out)]
+    assert sides[0] and sides[1]  # noqa: PT018
+    assert not sides[0] & sides[1]
+    assert abs(len(sides[1]) - share * len(set(prompts))) <= 1
+    assert sorted(group.completions[0][0] for side in (train, held_out) for group in side.groups) == list(range(len(prompts)))
+    for side in (train, held_out):
+        order = [group.completions[0][0] for group in side.groups]
+        assert order == sorted(order)
+        assert [example.prompt for example in side.examples] == [str(group.prompt[0]) for group in side.groups]
+    assert split_held_out(data, share, seed) == (train, held_out)
+
+
+@pytest.mark.parametrize(("prompts", "share"), [([1, 1], 0.5), ([1, 2], 0.0), ([1, 2], 1.0)])
+def test_a_share_that_cannot_be_held_out_is_refused(prompts, share):
+    with pytest.raises(UserError):
+        split_held_out(made(prompts), share, 0)

@@ -1,0 +1,236 @@
+"""Whole runs from the command line on a tiny local model: killed and resumed, skipped, changed, locked, and mistaken."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_model
+from filelock import FileLock
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+WORDS = ["red", "blue", "green", "cat", "dog", "bird", "runs", "sleeps", "eats", "today", "now", "well", "badly", "never", "always"]
+RECIPE = """
+name: tiny
+model: {{base: {base}, quantization: none, dtype: float32, lora: {{r: 4, dropout: 0.1}}}}
+data:
+  pairs: {{path: {data}}}
+training: {{batch_size: 4, steps: 12, save_every: 3, learning_rate: 1e-2, held_out: 0.2, evaluate_every: 6}}
+stages:
+{stages}
+"""
+FOUR = {name: f"  one: {{train: {name}, on: pairs}}" for name in ("sft", "bradley-terry", "dpo", "unlikelihood")}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A tiny model with a word tokenizer, as a local folder."""
+    folder = tmp_path_factory.mktemp("base")
+    words = {"<pad>": 0, "<eos>": 1, **{word: i + 2 for i, word in enumerate(WORDS)}}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
+    tiny_model(vocab_size=len(words)).save_pretrained(folder)
+    rng = random.Random(0)
+    text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))  # noqa: E731
+    rows = [{"prompt": text(), "chosen": f" {text()} well", "rejected": f" {text()} badly"} for _ in range(40)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def write_recipe(tmp_path: Path, base: Path, stages: str, **changes: str) -> Path:
+    recipe = tmp_path / "recipe.yaml"
+    text = RECIPE.format(base=base, data=base / "pairs.jsonl", stages=stages)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    return recipe
+
+
+def command(recipe: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-c", "from alignkit.cli import main; main()", "run", str(recipe), "--out", str(out), *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def run(recipe: Path, out: Path, *more: str, code: int = 0) -> str:
+    done = subprocess.run(command(recipe, out, *more), env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def kill_when(recipe: Path, out: Path, lines: int, number: int = signal.SIGKILL) -> int:
+    """Start a run and send it a signal once it has written so many metrics lines."""
+    process = subprocess.Popen(command(recipe, out), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    metrics = out / "tiny" / "one" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.is_file() and metrics.read_text().count("\n") >= lines:
+            process.send_signal(number)
+            break
+        time.sleep(0.005)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("objective", FOUR)
+def test_killed_at_random_steps_and_run_again_it_ends_with_the_same_bits(objective, base, tmp_path):
+    recipe = write_recipe(tmp_path, base, FOUR[objective])
+    run(recipe, tmp_path / "whole")
+    rng = random.Random(objective)
+    killed = [kill_when(recipe, tmp_path / "cut", step) for step in sorted(rng.sample(range(1, 11), 2))]
+    assert -signal.SIGKILL in killed
+    output = run(recipe, tmp_path / "cut")
+    assert "resuming after step" in output or killed[-1] == 0
+    whole, cut = (tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+    assert any(value.abs().max() > 0 for key, value in load_file(cut).items() if "lora_B" in key)
+
+
+def test_sigterm_saves_a_checkpoint_and_exits_with_143(base, tmp_path):
+    recipe = write_recipe(tmp_path, base, FOUR["dpo"], **{"steps: 12": "steps: 400", "save_every: 3": "save_every: 1000"})
+    assert kill_when(recipe, tmp_path, 2, signal.SIGTERM) == 143
+    assert list((tmp_path / "tiny" / "one" / "checkpoints").glob("step-*"))
+
+
+def test_a_damaged_checkpoint_is_named_and_an_earlier_one_used(base, tmp_path):
+    recipe = write_recipe(tmp_path, base, FOUR["sft"])
+    run(recipe, tmp_path / "whole")
+    kill_when(recipe, tmp_path / "cut", 7)
+    newest = sorted((tmp_path / "cut" / "tiny" / "one" / "checkpoints").glob("step-*"))[-1]
+    damaged = newest / "tensors.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-4] + b"oops")
+    output = run(recipe, tmp_path / "cut")
+    assert f"checkpoint {newest.name} is damaged" in output
+    whole, cut = (tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_finished_stages_are_skipped_and_changed_ones_run_again_with_those_after_them(base, tmp_path):
+    stages = "  sft: {train: sft, on: pairs, steps: 2}\n  dpo: {train: dpo, on: pairs, start: sft, steps: 2}\n  other: {train: sft, on: pairs, steps: 1}"
+    recipe = write_recipe(tmp_path, base, stages)
+    run(recipe, tmp_path)
+    assert run(recipe, tmp_path).count("unchanged since it was done") == 3
+    output = run(recipe, tmp_path, "stages.sft.learning_rate=1e-3")
+    assert output.count("unchanged since it was done") == 1
+    assert output.count("its inputs changed") == 2
+    assert len(list((tmp_path / "tiny" / "superseded").iterdir())) == 2
+
+
+def test_sampled_and_labelled_completions_are_data_for_training(base, tmp_path):
+    plugin = tmp_path / "spelling.py"
+    plugin.write_text(
+        "from alignkit import hookimpl\n\ndef letters(prompts, completions, **columns):\n    return [float(len(c)) if c else None for c in completions]\n\n"
+        "@hookimpl\ndef register_rewards(register):\n    register(letters)\n"
+    )
+    stages = (
+        "  drawn: {sample: base, on: pairs, per_prompt: 3, max_tokens: 6}\n  ranked: {label: drawn, by: letters}\n"
+        "  reward: {train: bradley-terry, on: ranked, steps: 2}"
+    )
+    run(write_recipe(tmp_path, base, stages), tmp_path, "--plugin", str(plugin))
+    rows = [json.loads(line) for line in (tmp_path / "tiny" / "ranked" / "ranked.jsonl").read_text().splitlines()]
+    assert len(rows) > 30
+    for row in rows:
+        assert all(row["completions"])
+        longest = max(range(len(row["rewards"])), key=lambda k: row["rewards"][k])
+        assert row["ranks"][longest] == 0
+        assert row["rewards"] == [len(completion) for completion in row["completions"]]
+
+
+def test_a_plugin_file_of_fifteen_lines_trains(base, tmp_path):
+    plugin = tmp_path / "direct.py"
+    plugin.write_text(
+        '''from torch.nn import functional as F
+
+from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl
+
+
+class Direct(Objective):
+    """Direct preference optimization."""
+
+    name = "direct"
+    data = Preferences
+    trains = {"policy"}
+    reads = {"reference"}
+    beta: float = Field(0.1, gt=0)
+
+    def loss(self, batch: Batch) -> Loss:
+        logratio = ((batch.logps - batch.reference_logps) * batch.mask).sum(-1)
+        pairs = batch.pairs()
+        margin = self.beta * (logratio[pairs.winner] - logratio[pairs.loser])
+        return Loss(-F.logsigmoid(margin), pairs.weight, {"rewards/margins": margin})
+
+
+@hookimpl
+def register_objectives(register):
+    register(Direct)
+'''
+    )
+    recipe = write_recipe(tmp_path, base, "  one: {train: {direct: {beta: 0.1}}, on: pairs}\n  two: {train: dpo, on: pairs}")
+    run(recipe, tmp_path, "--plugin", str(plugin))
+    one, two = (tmp_path / "tiny" / name / "adapter" / "adapter_model.safetensors" for name in ("one", "two"))
+    found, expected = load_file(one), load_file(two)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, atol=1e-4, rtol=0)
+
+
+def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    with FileLock(tmp_path / "tiny" / ".lock"):
+        assert "another process is running" in run(write_recipe(tmp_path, base, FOUR["sft"]), tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train: sft": "train: sftt"}, "Did you mean 'sft'"),
+        ({"train: sft": "train: {dpo: {betta: 1}}"}, "stages.one.train.dpo.betta"),
+        ({"train: sft": "train: {dpo: {beta: -1}}"}, "greater than 0"),
+        ({"pairs.jsonl": "pears.jsonl"}, "Did you mean 'pairs.jsonl'"),
+        ({"held_out: 0.2": "held_out: {path: nothing.jsonl}"}, "nothing.jsonl"),
+        ({"base: ": "base: ./missing"}, "model.base"),
+        ({"steps: 12": "steps: 12, trackers: [nonsense]"}, "training.trackers"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(base, tmp_path, change, words):
+    output = run(write_recipe(tmp_path, base, FOUR["sft"], **change), tmp_path, code=2)
+    assert words in output
+    assert "Traceback" not in output
+
+
+def test_a_missing_column_names_what_was_found_and_expected(base, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "red cat", "choosen": "runs", "rejected": "sleeps"}\n')
+    recipe = write_recipe(tmp_path, base, FOUR["dpo"])
+    output = run(recipe, tmp_path, f"data.pairs.path={data}", code=2)
+    assert "choosen" in output
+    assert "chosen" in output
+    assert "Traceback" not in output
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(base, tmp_path, monkeypatch):
+    import errno
+
+    from alignkit import checkpoint
+    from alignkit.errors import UserError
+
+    target = tmp_path / "step-00000001"
+    target.mkdir()
+    (target / "kept").write_text("whole")
+
+    def full(place):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="no space left"):
+        checkpoint.write_folder(target, full)
+    assert (target / "kept").read_text() == "whole"
