@@ -40,7 +40,7 @@ def base(tmp_path_factory) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
     tiny_model(vocab_size=len(words)).save_pretrained(folder)
     rng = random.Random(0)
-    text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))  # noqa: E731
+    text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
     rows = [{"prompt": text(), "chosen": f" {text()} well", "rejected": f" {text()} badly"} for _ in range(40)]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -117,7 +117,10 @@ def test_a_damaged_checkpoint_is_named_and_an_earlier_one_used(base, tmp_path):
 
 
 def test_finished_stages_are_skipped_and_changed_ones_run_again_with_those_after_them(base, tmp_path):
-    stages = "  sft: {train: sft, on: pairs, steps: 2}\n  dpo: {train: dpo, on: pairs, start: sft, steps: 2}\n  other: {train: sft, on: pairs, steps: 1}"
+    stages = """  sft: {train: sft, on: pairs, steps: 2}
+  dpo: {train: dpo, on: pairs, start: sft, steps: 2}
+  other: {train: sft, on: pairs, steps: 1}
+"""
     recipe = write_recipe(tmp_path, base, stages)
     run(recipe, tmp_path)
     assert run(recipe, tmp_path).count("unchanged since it was done") == 3
@@ -130,7 +133,8 @@ def test_finished_stages_are_skipped_and_changed_ones_run_again_with_those_after
 def test_sampled_and_labelled_completions_are_data_for_training(base, tmp_path):
     plugin = tmp_path / "spelling.py"
     plugin.write_text(
-        "from alignkit import hookimpl\n\ndef letters(prompts, completions, **columns):\n    return [float(len(c)) if c else None for c in completions]\n\n"
+        "from alignkit import hookimpl\n\n"
+        "def letters(prompts, completions, **columns):\n    return [float(len(c)) if c else None for c in completions]\n\n"
         "@hookimpl\ndef register_rewards(register):\n    register(letters)\n"
     )
     stages = (

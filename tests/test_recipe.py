@@ -43,7 +43,9 @@ def test_mixtures_have_a_weight_and_data_of_their_own(tmp_path):
 
 
 def test_the_command_line_overrides_values(tmp_path):
-    recipe = load(tmp_path, GOOD, "data.comparisons.path=other.jsonl", "training.steps=7", "stages.dpo.train.dpo.beta=0.5", "stages.dpo.held_out=0.1")
+    recipe = load(
+        tmp_path, GOOD, "data.comparisons.path=other.jsonl", "training.steps=7", "stages.dpo.train.dpo.beta=0.5", "stages.dpo.held_out=0.1"
+    )
     assert recipe.data["comparisons"].path == "other.jsonl"
     assert recipe.stages["dpo"].steps == 7
     assert recipe.stages["sft"].steps == 3, "a stage's own setting wins"

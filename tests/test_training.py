@@ -6,10 +6,6 @@ import random
 import pytest
 import torch
 from accelerate import Accelerator
-from alignkit_bradley_terry import BradleyTerry
-from alignkit_dpo import DirectPreferenceOptimization
-from alignkit_sft import SupervisedFineTuning
-from alignkit_unlikelihood import Unlikelihood
 from conftest import random_groups, shake, tiny_roles
 
 from alignkit import Loss, Objective, Preferences, UserError
@@ -17,6 +13,10 @@ from alignkit.metrics import read_metrics
 from alignkit.optimization import learning_rate
 from alignkit.recipe import Training
 from alignkit.training import Trainer, TrainingTerm
+from alignkit_bradley_terry import BradleyTerry
+from alignkit_dpo import DirectPreferenceOptimization
+from alignkit_sft import SupervisedFineTuning
+from alignkit_unlikelihood import Unlikelihood
 
 OBJECTIVES = [SupervisedFineTuning(), BradleyTerry(), DirectPreferenceOptimization(), Unlikelihood()]
 
@@ -86,7 +86,9 @@ def test_cached_reference_log_probabilities_are_read_back_not_computed_again(tmp
     first = step_gradient(trainer(tmp_path))[0]
     again = trainer(tmp_path)
     signals = again.roles.signals
-    monkeypatch.setattr(again.roles, "signals", lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o))
+    monkeypatch.setattr(
+        again.roles, "signals", lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o)
+    )
     second = step_gradient(again)[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -110,7 +112,7 @@ class Infinite(Objective):
 def test_a_non_finite_loss_is_caught_before_the_weights_change(tmp_path):
     one = trainer(tmp_path, [Infinite()])
     before = {name: parameter.detach().clone() for name, parameter in one.parameters.items()}
-    with pytest.raises(UserError, match="loss of infinite is -?inf at step 1"):
+    with pytest.raises(UserError, match=r"loss of infinite is -?inf at step 1"):
         one.run()
     assert all(torch.equal(before[name], parameter) for name, parameter in one.parameters.items())
 
@@ -133,7 +135,13 @@ def test_a_run_cut_in_two_ends_with_the_same_bits(tmp_path):
     resumed.run()
     assert any("resuming after step 4" in note for note in resumed.display.notes)
     assert all(torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items())
-    lines = [[{k: v for k, v in line.items() if k not in ("tokens_per_second", "memory_gb")} for line in read_metrics(tmp_path / n / "metrics.jsonl")] for n in ("whole", "cut")]
+    lines = [
+        [
+            {k: v for k, v in line.items() if k not in ("tokens_per_second", "memory_gb")}
+            for line in read_metrics(tmp_path / n / "metrics.jsonl")
+        ]
+        for n in ("whole", "cut")
+    ]
     assert lines[0] == lines[1]
 
 

@@ -144,4 +144,6 @@ def locked(folder: Path) -> Iterator[None]:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
-        raise UserError("another process is running in this folder", where=str(folder), hint="Wait for it, or choose another --out.") from error
+        raise UserError(
+            "another process is running in this folder", where=str(folder), hint="Wait for it, or choose another --out."
+        ) from error

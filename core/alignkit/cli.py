@@ -73,7 +73,9 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
             "name": found.name,
             "source": found.source,
             "registers": {
-                kind: names for kind, shelf in shelves.items() if (names := sorted(name for name, owner in shelf.owners.items() if owner == found))
+                kind: names
+                for kind, shelf in shelves.items()
+                if (names := sorted(name for name, owner in shelf.owners.items() if owner == found))
             },
         }
         for found in registry.plugins
@@ -105,8 +107,8 @@ def objectives(name: Annotated[str | None, typer.Argument(help="Show this one wi
         roles = getattr(cls, declaration)
         typer.echo(f"  {declaration:<6}  {'an option decides' if isinstance(roles, property) else ', '.join(sorted(roles)) or 'none'}")
     for option, info in cls.model_fields.items():
-        limits = ", ".join(str(item) for item in info.metadata)
-        typer.echo(f"  {option}: {_type_name(info.annotation)} = {info.default!r}{f' ({limits})' if limits else ''}  {info.description or ''}".rstrip())
+        limits = f" ({', '.join(map(str, info.metadata))})" if info.metadata else ""
+        typer.echo(f"  {option}: {_type_name(info.annotation)} = {info.default!r}{limits}  {info.description or ''}".rstrip())
 
 
 @app.command()
@@ -135,7 +137,9 @@ def sample(
 def export(
     stage: StageArgument,
     to: Annotated[Path, typer.Option("--to", help="The folder to write; must not exist.")],
-    merged: Annotated[bool, typer.Option("--merged", help="Merge the adapter into the base: a model that plain transformers loads.")] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Merge the adapter into the base: a model that plain transformers loads.")
+    ] = False,
 ) -> None:
     """Copy a stage's adapter out of its run, or write the merged model."""
     _quiet_libraries()

@@ -55,7 +55,13 @@ class TerminalDisplay:
         if not self.console.is_terminal:
             self.task = (task, None)
             return
-        columns = (TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"))
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+        )
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.progress.start()
         self.task = (task, self.progress.add_task(task, total=total, numbers=""))

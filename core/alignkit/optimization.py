@@ -18,13 +18,13 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: Training) -> to
     options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(parameters, fused=True, **options)
-    import bitsandbytes.optim
+    from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
 
     if settings.optimizer == "paged-adamw-8bit":
         if parameters[0].device.type != "cuda":
             raise UserError("paged optimizer state needs a CUDA device", where="training.optimizer", hint="Use adamw-8bit or adamw.")
-        return bitsandbytes.optim.PagedAdamW8bit(parameters, **options)
-    return bitsandbytes.optim.AdamW8bit(parameters, **options)
+        return PagedAdamW8bit(parameters, **options)
+    return AdamW8bit(parameters, **options)
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:

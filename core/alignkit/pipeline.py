@@ -46,7 +46,13 @@ def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: st
     stage = planned.stage
     settings = stage.model_dump(mode="json", exclude=WITHOUT_EFFECT | {"train"})
     terms = [
-        {**term.objective.model_dump(mode="json"), "objective": term.objective.name, "weight": term.weight, "on": term.on, "trains": sorted(term.objective.trains)}
+        {
+            **term.objective.model_dump(mode="json"),
+            "objective": term.objective.name,
+            "weight": term.weight,
+            "on": term.on,
+            "trains": sorted(term.objective.trains),
+        }
         for term in planned.terms
     ]
     code = {term.objective.name: registry.objectives.source_hash(term.objective.name) for term in planned.terms}

@@ -39,13 +39,18 @@ class PlannedStage:
         """The stage in one line, for `alignkit check`."""
         stage = self.stage
         if isinstance(stage, Train):
-            terms = " + ".join(f"{term.weight:g} × {_options(term.objective)}" if term.weight != 1 else _options(term.objective) for term in self.terms)
+            terms = " + ".join(
+                f"{term.weight:g} × {_options(term.objective)}" if term.weight != 1 else _options(term.objective) for term in self.terms
+            )
             length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g} epochs"
             start = f", starting from {stage.start}" if stage.start else ""
             roles = ", ".join(sorted(set().union(*(term.objective.trains for term in self.terms))))
-            return f"train {terms} on {stage.on}{start}: {length} of {stage.batch_size} groups, learning rate {stage.learning_rate:g}, trains {roles}"
+            pace = f"{length} of {stage.batch_size} groups, learning rate {stage.learning_rate:g}"
+            return f"train {terms} on {stage.on}{start}: {pace}, trains {roles}"
         if isinstance(stage, Sample):
-            return f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most {stage.max_tokens} tokens each"
+            return (
+                f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most {stage.max_tokens} tokens each"
+            )
         noise = f" with Bradley–Terry noise of temperature {stage.noise:g}" if stage.noise else ""
         return f"label {stage.label} by {stage.reward[0]}{noise}"
 
@@ -76,9 +81,11 @@ def resolve(spec: Data, beside: Path, where: str, registry: Registry) -> Data:
     from alignkit.data.reading import is_local
 
     if spec.format != "auto":
-        from alignkit.data.formats import check_format
+        from alignkit.data.formats import BUILT_IN
 
-        check_format(spec.format, registry.formats.items, f"{where}.format")
+        known = {**BUILT_IN, **registry.formats.items}
+        if spec.format not in known:
+            raise UserError(f"no format is called {spec.format!r}", where=f"{where}.format", hint=nearest(spec.format, known))
     if not is_local(spec.path):
         return spec
     for place in (Path(spec.path).expanduser(), beside / spec.path):
@@ -148,5 +155,3 @@ def _validated(cls: Any, options: dict[str, Any], where: str) -> Any:
 def _options(objective: Objective) -> str:
     options = ", ".join(f"{key}={value}" for key, value in objective.model_dump(exclude_unset=True).items())
     return f"{objective.name}({options})" if options else objective.name
-
-

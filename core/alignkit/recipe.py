@@ -22,9 +22,9 @@ class Section(BaseModel):
 class Lora(Section):
     """The adapter of every role. `target`: all-linear, or names of layers."""
 
-    r: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    r: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     target: str | list[str] = "all-linear"
 
 
@@ -47,7 +47,7 @@ class Data(Section):
     subset: str | None = None
     revision: str | None = None
     format: str = "auto"
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     rename: dict[str, str] = {}
     on_bad: Literal["error", "skip"] = "skip"
 
@@ -61,21 +61,21 @@ class Training(Section):
     """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts), warmup is a
     share of the steps when below 1 and a number of steps otherwise, held_out a share of the prompts, a data name, or a data entry."""
 
-    learning_rate: float = Field(1e-4, gt=0)
-    batch_size: int = Field(16, ge=1)
-    epochs: float = Field(1.0, gt=0)
-    steps: int | None = Field(None, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    steps: int | None = Field(default=None, ge=1)
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: float = Field(0.1, ge=0)
+    warmup: float = Field(default=0.1, ge=0)
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    max_length: int = Field(1024, ge=8)
-    micro_batch_tokens: int = Field(2048, ge=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_length: int = Field(default=1024, ge=8)
+    micro_batch_tokens: int = Field(default=2048, ge=1)
     held_out: Annotated[float | str | Data | None, BeforeValidator(_shorthand)] = None
-    evaluate_every: int | None = Field(None, ge=1)
-    save_every: int | None = Field(None, ge=1)
-    keep_checkpoints: int = Field(2, ge=1)
+    evaluate_every: int | None = Field(default=None, ge=1)
+    save_every: int | None = Field(default=None, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
     trackers: list[str] = []
 
 
@@ -84,7 +84,7 @@ class Term(Section):
 
     objective: str
     options: dict[str, Any] = {}
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     on: str | None = None
 
 
@@ -124,15 +124,16 @@ class Sample(Section):
 
     sample: str
     on: str
-    per_prompt: int = Field(4, ge=1)
-    temperature: float = Field(1.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(128, ge=1)
-    max_length: int = Field(1024, ge=8)
-    batch_size: int = Field(64, ge=1)
+    per_prompt: int = Field(default=4, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=128, ge=1)
+    max_length: int = Field(default=1024, ge=8)
+    batch_size: int = Field(default=64, ge=1)
 
     @property
     def inputs(self) -> list[str]:
+        """Names of data or stages that this stage needs."""
         return [self.on, *([] if self.sample == "base" else [self.sample])]
 
 
@@ -144,10 +145,11 @@ class Label(Section):
 
     label: str
     by: str | dict[str, dict[str, Any] | None]
-    noise: float = Field(0.0, ge=0)
+    noise: float = Field(default=0.0, ge=0)
 
     @property
     def inputs(self) -> list[str]:
+        """Names of data or stages that this stage needs."""
         return [self.label]
 
     @property
@@ -167,7 +169,7 @@ class Recipe(Section):
     """A whole recipe, its stages in an order in which each comes after those it needs."""
 
     name: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     model: Model = Model()
     data: dict[str, Annotated[Data, BeforeValidator(_shorthand)]] = {}
     training: Training = Training()

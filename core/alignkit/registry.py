@@ -47,6 +47,7 @@ class Shelf:
     owners: dict[str, Plugin] = field(default_factory=dict)
 
     def add(self, plugin: Plugin, name: str, item: Any) -> None:
+        """Register `item`; raises UserError where the name is taken."""
         if name in self.items:
             raise UserError(
                 f"two plugins register the {self.kind} {name!r}: {self.owners[name].source} and {plugin.source}",
@@ -55,6 +56,7 @@ class Shelf:
         self.items[name], self.owners[name] = item, plugin
 
     def get(self, name: str, where: str | None = None) -> Any:
+        """What is registered as `name`; raises UserError with the nearest name, at the key path `where`."""
         if name not in self.items:
             raise UserError(f"no {self.kind} is registered as {name!r}", where=where, hint=nearest(name, self.items))
         return self.items[name]
@@ -139,7 +141,8 @@ def _import_file(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"the plugin file {str(path)!r} does not exist", hint="--plugin takes the path of a Python file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)

@@ -69,7 +69,9 @@ class Workshop:
         for file in (RANKED, SAMPLES):
             if (self.folder / name / file).is_file():
                 return recipe.Data.model_validate({"path": str(self.folder / name / file)})
-        raise UserError(f"the stage {name!r} wrote no data", where=f"stages.{name}", hint="`on` takes data, a sample stage or a label stage.")
+        raise UserError(
+            f"the stage {name!r} wrote no data", where=f"stages.{name}", hint="`on` takes data, a sample stage or a label stage."
+        )
 
     def load(self, name: str, kind: type[Kind], max_length: int) -> Dataset:
         """Read, check and tokenize the data called `name`; shows its report."""
@@ -153,7 +155,9 @@ def _tracker(stage: recipe.Train, shop: Workshop, name: str) -> Callable[[int, d
         tracking = Accelerator(cpu=shop.accelerator.device.type == "cpu", log_with=list(stage.trackers), project_dir=str(shop.folder))
         tracking.init_trackers(f"{shop.plan.recipe.name}-{name}")
     except (ImportError, ValueError) as error:
-        raise UserError(str(error), where="training.trackers", hint="Trackers are accelerate's, by name: tensorboard, wandb, …; install theirs.") from error
+        raise UserError(
+            str(error), where="training.trackers", hint="Trackers are accelerate's, by name: tensorboard, wandb, …; install theirs."
+        ) from error
     return lambda step, values: tracking.log(values, step=step)
 
 
@@ -170,20 +174,28 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
     finished = 0
     for example, completions in zip(dataset.examples, drawn, strict=True):
         finished += sum(done for _, done in completions)
-        lines.append(json.dumps({"prompt": example.prompt, "completions": [as_completion(example, text) for text, _ in completions]}, ensure_ascii=False))
+        lines.append(
+            json.dumps(
+                {"prompt": example.prompt, "completions": [as_completion(example, text) for text, _ in completions]}, ensure_ascii=False
+            )
+        )
     write_text(folder / SAMPLES, "\n".join(lines) + "\n")
     count = len(drawn) * stage.per_prompt
     shop.display.note(f"{count} completions of {len(drawn)} prompts; {finished / count:.0%} end with end-of-sequence")
     return {"prompts": len(drawn), "completions": count, "finished": finished / count}
 
 
-def sample_texts(roles: Roles, examples: list[Example], prompts: list[list[int]], settings: Sampling, display: TerminalDisplay) -> list[list[tuple[str, bool]]]:
+def sample_texts(
+    roles: Roles, examples: list[Example], prompts: list[list[int]], settings: Sampling, display: TerminalDisplay
+) -> list[list[tuple[str, bool]]]:
     """The policy's completions as texts, each with whether it ended by itself."""
     base = roles.base
     with roles.active("policy") as model:
-        drawn = sample(model, prompts, settings, eos=base.ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {}))
+        drawn = sample(
+            model, prompts, settings, eos=base.ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
+        )
     return [
-        [(base.text(ids, after=prompt if isinstance(example.prompt, str) else None), bool(ids) and ids[-1] in base.ends) for ids in completions]
+        [(base.text(ids, after=prompt if isinstance(example.prompt, str) else None), bool(ids) and ids[-1] in ends) for ids in completions]
         for example, prompt, completions in zip(examples, prompts, drawn, strict=True)
     ]
 
@@ -203,7 +215,11 @@ def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
         rows = [json.loads(line) for line in file]
     name = stage.reward[0]
     scores = score(
-        planned.reward, name, [row["prompt"] for row in rows for _ in row["completions"]], [c for row in rows for c in row["completions"]], {}
+        planned.reward,
+        name,
+        [row["prompt"] for row in rows for _ in row["completions"]],
+        [c for row in rows for c in row["completions"]],
+        {},
     )
     generator = np.random.default_rng(shop.seed)
     remaining, lines, kept, abstained = iter(scores), [], [], 0
@@ -213,11 +229,14 @@ def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
         if judged:
             values = [value for _, value in judged]
             kept += values
-            record = {"prompt": row["prompt"], "completions": [c for c, _ in judged], "ranks": rank(values, stage.noise, generator), "rewards": values}
+            record = {
+                "prompt": row["prompt"],
+                "completions": [c for c, _ in judged],
+                "ranks": rank(values, stage.noise, generator),
+                "rewards": values,
+            }
             lines.append(json.dumps(record, ensure_ascii=False))
     write_text(folder / RANKED, "\n".join(lines) + "\n")
     mean = float(np.mean(kept)) if kept else float("nan")
     shop.display.note(f"{len(kept)} completions of {len(lines)} prompts ranked by {name}, mean {mean:.3f}; abstained from {abstained}")
     return {"prompts": len(lines), "completions": len(kept), "abstained": abstained, "mean_reward": mean}
-
-

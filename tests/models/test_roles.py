@@ -34,7 +34,9 @@ def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
     rows = tree_rows(groups)
     found = roles.signals("policy", rows)["logps"][rows.batch.mask]
 
-    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter"))
+    plain = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter")
+    )
     expected = []
     for group in groups:
         for completion in group.completions:

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+
+from alignkit import Batch
+from alignkit.batch import MissingSignal
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_sft import SupervisedFineTuning
 from alignkit_unlikelihood import SURPRISE_FLOOR, Unlikelihood, unlikelihood
-
-from alignkit import Batch
-from alignkit.batch import MissingSignal
 
 
 def batch(group, rank=None, mask=None, **signals):
@@ -95,7 +95,9 @@ def test_dpo_with_label_smoothing_mixes_both_directions():
 
 def test_dpo_starts_at_log_2():
     logps = torch.randn(6, 4).tolist()
-    found = DirectPreferenceOptimization().loss(batch([0, 0, 0, 1, 1, 1], [0, 1, 2] * 2, mask=[[1] * 4] * 6, logps=logps, reference_logps=logps))
+    found = DirectPreferenceOptimization().loss(
+        batch([0, 0, 0, 1, 1, 1], [0, 1, 2] * 2, mask=[[1] * 4] * 6, logps=logps, reference_logps=logps)
+    )
     assert value(found) == pytest.approx(math.log(2), abs=1e-6)
 
 
@@ -139,5 +141,5 @@ def test_reading_an_undeclared_signal_names_the_missing_declaration():
 
 
 def test_reading_an_unknown_column_lists_those_that_are_there():
-    with pytest.raises(MissingSignal, match="no column 'margin'.*rank"):
+    with pytest.raises(MissingSignal, match=r"no column 'margin'.*rank"):
         _ = batch([0, 0], [0, 1]).margin

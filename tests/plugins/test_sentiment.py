@@ -1,6 +1,7 @@
 """The reward `sentiment`."""
 
 import pytest
+
 from alignkit_sentiment import Sentiment, register_rewards
 
 

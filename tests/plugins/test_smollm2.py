@@ -4,8 +4,9 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-import alignkit_smollm2
 import pytest
+
+import alignkit_smollm2
 from alignkit import UserError
 
 

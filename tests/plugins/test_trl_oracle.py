@@ -4,8 +4,6 @@ import random
 
 import pytest
 import torch
-from alignkit_bradley_terry import BradleyTerry
-from alignkit_dpo import DirectPreferenceOptimization
 from conftest import VOCABULARY, shake, tiny_roles
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
@@ -14,8 +12,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from alignkit.data.example import Group
 from alignkit.data.rows import tree_rows
+from alignkit_bradley_terry import BradleyTerry
+from alignkit_dpo import DirectPreferenceOptimization
 
-LORA = dict(r=4, lora_alpha=8, target_modules="all-linear")
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear"}
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def tokenizer():
 
 def pairs(seed: int = 0, count: int = 5) -> list[Group]:
     rng = random.Random(seed)
-    ids = lambda longest: [rng.randrange(3, VOCABULARY) for _ in range(rng.randint(1, longest))]  # noqa: E731
+    ids = lambda longest: [rng.randrange(3, VOCABULARY) for _ in range(rng.randint(1, longest))]
     return [Group(ids(9), ([*ids(7), 1], [*ids(7), 1]), {"rank": (0.0, 1.0)}) for _ in range(count)]
 
 
@@ -76,7 +76,9 @@ def test_dpo(tokenizer, tmp_path, seed):
     config = settings(DPOConfig, tmp_path, beta=0.3)
     model = tiny_roles().base.model
     model.set_attn_implementation("eager")
-    trainer = DPOTrainer(model=model, args=config, peft_config=LoraConfig(task_type="CAUSAL_LM", **LORA), train_dataset=dataset(), processing_class=tokenizer)
+    trainer = DPOTrainer(
+        model=model, args=config, peft_config=LoraConfig(task_type="CAUSAL_LM", **LORA), train_dataset=dataset(), processing_class=tokenizer
+    )
     matched = copy_into_peft(roles, "policy", trainer.model)
     rows = [{"prompt_ids": g.prompt, "chosen_ids": g.completions[0], "rejected_ids": g.completions[1]} for g in groups]
     theirs = trainer.compute_loss(trainer.model, DataCollatorForPreference(pad_token_id=0)(rows))

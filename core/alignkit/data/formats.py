@@ -17,6 +17,10 @@ Row = dict[str, Any]
 UNSUPPORTED = ("tools", "images", "chat_template_kwargs")
 
 
+class Unrecognised(UserError):
+    """No format fits the row."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """A built-in format: the columns by which it is recognised, and how they are read."""
@@ -129,7 +133,7 @@ BUILT_IN = {name: _format(name, layout) for name, layout in LAYOUTS.items()}
 def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, where: str) -> Format:
     """The format of a row: the one that the recipe names, else the first of the plugins' and then the built-in ones that matches.
 
-    Raises UserError for an unknown name, and for a row that no format (or not the named one) recognises.
+    Raises UserError for an unknown name, Unrecognised for a row that no format (or not the named one) recognises.
     """
     known = {**BUILT_IN, **formats}
     if wanted != "auto" and wanted not in known:
@@ -162,10 +166,10 @@ def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -
         raise UserError(f"the format {chosen.name!r} fails: {type(error).__name__}: {error}", where=place) from error
 
 
-def _unrecognised(row: Row, tried: list[str], place: str, where: str) -> UserError:
+def _unrecognised(row: Row, tried: list[str], place: str, where: str) -> Unrecognised:
     expected = [f"  {name}: {', '.join(LAYOUTS[name].columns)}" if name in LAYOUTS else f"  {name} (of a plugin)" for name in tried]
     subject = f"the format {tried[0]!r} does not fit" if len(tried) == 1 else "no format fits"
-    return UserError(
+    return Unrecognised(
         f"{subject} the row at {place}, whose columns are: {', '.join(map(str, row)) or 'none'}",
         where=where,
         hint="\n".join(["Columns expected:", *expected, *rename_hint(row, [LAYOUTS[name].columns for name in tried if name in LAYOUTS])]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alignkit.data import reading
 from alignkit.data.checking import Contradictions, Mismatch, adapt, needed
 from alignkit.data.example import BadExample, Example, Group
-from alignkit.data.formats import LAYOUTS, choose, parse, rename_hint
+from alignkit.data.formats import LAYOUTS, Unrecognised, choose, parse, rename_hint
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
 from alignkit.objective import Data as Kind
@@ -98,7 +98,7 @@ class _Loader:
     def _example(self, row: dict[str, Any], place: str) -> Example:
         try:
             chosen = choose(row, self.spec.format, self.formats, place, self.where)
-        except UserError as error:
+        except Unrecognised as error:
             if not self.recognised:
                 raise
             raise BadExample("no format fits the row's columns") from error

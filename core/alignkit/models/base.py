@@ -84,11 +84,8 @@ def load_tokenizer(spec: recipe.Model, registry: Registry) -> PreTrainedTokenize
 def load_base(spec: recipe.Model, registry: Registry, device: torch.device) -> Base:
     """Load, quantize and freeze the base on `device`."""
     dtype = compute_dtype(spec.dtype, device)
-    options: dict[str, Any] = {"dtype": dtype, "quantization_config": _quantization(spec, dtype)}
-    if spec.quantization != "none" or device.type == "cuda":
-        options["device_map"] = {"": device}
+    options: dict[str, Any] = {"dtype": dtype, "quantization_config": _quantization(spec, dtype), "device_map": {"": device}}
     model: PreTrainedModel = _load(AutoModelForCausalLM, locate(spec, registry), spec, **options)
-    model.to(device) if spec.quantization == "none" else None
     model.requires_grad_(False)
     flat_because = why_flat(model)
     if flat_because is None:

@@ -20,9 +20,14 @@ def adapter_of(stage: Path) -> Path:
     manifest = read_manifest(stage)
     folder = stage / ADAPTER
     if manifest is None or not folder.is_dir():
-        known = sorted(path.parent.parent.name for path in stage.parent.glob(f"*/{ADAPTER}/adapter_config.json")) if stage.parent.is_dir() else []
+        known = (
+            sorted(path.parent.parent.name for path in stage.parent.glob(f"*/{ADAPTER}/adapter_config.json"))
+            if stage.parent.is_dir()
+            else []
+        )
         raise UserError(
-            f"{str(stage)!r} holds no trained adapter", hint=f"Finished training stages there: {', '.join(known) or 'none'}. Give runs/RECIPE/STAGE."
+            f"{str(stage)!r} holds no trained adapter",
+            hint=f"Finished training stages there: {', '.join(known) or 'none'}. Give runs/RECIPE/STAGE.",
         )
     if not manifest.done:
         raise UserError(f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was.")

@@ -32,7 +32,13 @@ class FrozenSignals:
         self.values: dict[int, dict[str, Tensor]] = {}
 
     def compute(
-        self, indices: Sequence[int], progress: Callable[[int, int], None], *, rank: int = 0, world: int = 1, wait: Callable[[], None] = lambda: None
+        self,
+        indices: Sequence[int],
+        progress: Callable[[int, int], None],
+        *,
+        rank: int = 0,
+        world: int = 1,
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the signals of the groups `indices` available to `attach`."""
         wanted = sorted(set(indices))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -89,8 +89,9 @@ class Roles:
     def _config(self, start: Path | None) -> LoraConfig:
         if start is not None:
             saved = LoraConfig.from_pretrained(str(start))
+            assert isinstance(saved, LoraConfig)
             saved.inference_mode, saved.task_type, saved.modules_to_save = False, None, None
-            return saved  # type: ignore[return-value]
+            return saved
         lora = self.lora
         return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target)  # type: ignore[arg-type]
 
@@ -118,13 +119,16 @@ class Roles:
                 if f".{role.adapter}." in key and "lora_" in key:
                     found[key.replace(f".{role.adapter}.", ".")] = parameter
         if role.head is not None:
-            found[HEAD_KEY] = role.head.weight
+            found[HEAD_KEY] = cast(nn.Parameter, role.head.weight)
         return found
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """All trainable parameters as `role/name`, in a fixed order."""
         return {
-            f"{name}/{key}": parameter for name, role in self.roles.items() if role.trainable for key, parameter in self.parameters(name).items()
+            f"{name}/{key}": parameter
+            for name, role in self.roles.items()
+            if role.trainable
+            for key, parameter in self.parameters(name).items()
         }
 
     @contextmanager
@@ -173,7 +177,7 @@ class Roles:
         return output.last_hidden_state.flatten(0, 1)
 
     def _unembedding(self) -> Tensor:
-        return self.base.model.get_output_embeddings().weight
+        return cast(nn.Linear, self.base.model.get_output_embeddings()).weight
 
     def state(self, name: str) -> dict[str, Tensor]:
         """A role's weights under the names of PEFT's own files, on the CPU."""
@@ -185,6 +189,7 @@ class Roles:
     def load(self, name: str, state: dict[str, Tensor], *, partial: bool = False) -> None:
         """Set a role's weights from `state`. partial: a missing head keeps its own (a reward model that starts from SFT)."""
         role = self.roles[name]
+        assert role.adapter is not None
         state = dict(state)
         head = state.pop(HEAD_KEY, None)
         if role.head is not None and head is not None:
@@ -194,7 +199,9 @@ class Roles:
         outcome = set_peft_model_state_dict(self.model, state, adapter_name=role.adapter)
         wrong = [*outcome.unexpected_keys, *(key for key in outcome.missing_keys if f".{role.adapter}." in key and "lora_" in key)]
         if wrong:
-            raise UserError(f"the saved adapter does not fit the base: {wrong[0]}", hint="Was it trained on another base or with another `target`?")
+            raise UserError(
+                f"the saved adapter does not fit the base: {wrong[0]}", hint="Was it trained on another base or with another `target`?"
+            )
 
     def save(self, name: str, folder: Path) -> None:
         """Write the role in PEFT's format, with the tokenizer; `PeftModel.from_pretrained` loads it, a reward head too."""

@@ -44,7 +44,7 @@ class Chat:
         ids = self.tokenization.prompt_ids(self.turns if self.conversational else text)
         base = self.roles.base
         with self.roles.active("policy") as model:
-            drawn = sample(model, [ids], self.settings, eos=base.ends, pad=base.pad)[0][0]
+            drawn = sample(model, [ids], self.settings, eos=base.ends | self.tokenization.stop_ids, pad=base.pad)[0][0]
         reply = base.text(drawn)
         self.turns.append({"role": "assistant", "content": reply})
         return reply
