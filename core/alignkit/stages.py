@@ -190,9 +190,10 @@ def sample_texts(
 ) -> list[list[tuple[str, bool]]]:
     """The policy's completions as texts, each with whether it ended by itself."""
     base = roles.base
+    ends = base.ends | Tokenization(base.tokenizer, max_length=8).stop_ids
     with roles.active("policy") as model:
         drawn = sample(
-            model, prompts, settings, eos=base.ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
+            model, prompts, settings, eos=ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
         )
     return [
         [(base.text(ids, after=prompt if isinstance(example.prompt, str) else None), bool(ids) and ids[-1] in ends) for ids in completions]

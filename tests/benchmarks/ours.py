@@ -1,0 +1,100 @@
+"""alignkit's side of a comparison: one workload in one process, reported as one JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from accelerate import Accelerator
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, batch_size, read_rows, report
+
+from alignkit import recipe
+from alignkit.data.checking import adapt
+from alignkit.data.example import Example
+from alignkit.data.tokenizing import Tokenization
+from alignkit.models.base import load_base
+from alignkit.models.roles import Roles
+from alignkit.registry import Registry
+from alignkit.training import Trainer, TrainingTerm
+
+OBJECTIVES = {"dpo": ("dpo", {"beta": BETA}), "dpo-cached": ("dpo", {"beta": BETA}), "reward": ("bradley-terry", {}), "sft": ("sft", {})}
+
+
+class Silent:
+    """No display."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+
+def example(row: dict) -> Example:
+    """A row of the workload as alignkit sees it."""
+    if "completion" in row:
+        return Example(row["prompt"], (row["completion"],))
+    return Example(row["prompt"], (row["chosen"], row["rejected"]), {"rank": (0.0, 1.0)})
+
+
+def main() -> None:
+    """Run one workload."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=OBJECTIVES)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--tokens", type=int, default=recipe.Training().micro_batch_tokens)
+    args = parser.parse_args()
+
+    registry, accelerator = Registry(), Accelerator()
+    name, options = OBJECTIVES[args.work]
+    objective = registry.objectives.get(name)(**options)
+    base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), registry, accelerator.device)
+    size = batch_size(args.work)
+    tokenization = Tokenization(base.tokenizer, MAX_LENGTH)
+    rows = read_rows(args.work, args.data, size * args.steps)
+    groups = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
+    roles = Roles(base, recipe.Lora(r=RANK, alpha=ALPHA), seed=0)
+    for role in sorted(objective.trains):
+        roles.add(role, trainable=True)
+    for role in sorted(objective.reads):
+        roles.add(role, trainable=False)
+    settings = recipe.Training(learning_rate=LEARNING_RATE, batch_size=size, micro_batch_tokens=args.tokens, schedule="constant", warmup=0)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent(), accelerator=accelerator)
+        began = time.perf_counter()
+        trainer._compute_frozen_signals()
+        reference = (time.perf_counter() - began) / len(groups) if args.work == "dpo" else 0.0
+        seconds = []
+        for step in range(args.steps):
+            began = time.perf_counter()
+            trainer._step(step)
+            seconds.append(time.perf_counter() - began)
+    tokens = sum(group.tokens for group in groups) / len(groups)
+    predicted = sum(len(completion) for group in groups for completion in group.completions) / len(groups)
+    print(
+        report(
+            args.work, "alignkit", str(base.dtype).removeprefix("torch."), seconds, extra_seconds_per_group=reference,
+            needed_gflop=needed_gflop(base.model, args.work, tokens, predicted),
+        )
+    )  # fmt: skip
+
+
+def needed_gflop(model, work: str, tokens: float, predicted: float) -> float:
+    """10⁹ operations that a group needs: 2·parameters a token forward, 2 more for the backward through a frozen base, 2 for a reference."""
+    head = model.get_output_embeddings().weight.numel()
+    layers = sum(getattr(p, "quant_state").shape.numel() if hasattr(p, "quant_state") else p.numel() for p in model.base_model.layers.parameters() if not p.requires_grad)
+    per_parameter = 6 if work == "dpo" else 4
+    return per_parameter * (tokens * layers + (0 if work == "reward" else predicted * head)) / 1e9
+
+
+if __name__ == "__main__":
+    main()
