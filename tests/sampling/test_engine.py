@@ -115,14 +115,20 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it():
     assert counts.tolist() == pytest.approx([0.625, 0.375, 0, 0], abs=1e-3)
 
 
-def test_top_p_is_exact_where_the_nucleus_is_large():
-    logits = torch.zeros(1, 5000)
-    uniform = torch.tensor([1 - 2**-24])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
+@pytest.mark.parametrize("top_p", [0.05, 0.9, 0.999])
+def test_top_p_equals_sorting_the_whole_vocabulary(spread, top_p):
+    logits = torch.randn(3, 2000, generator=torch.Generator().manual_seed(0)) * spread
+    uniform = torch.tensor([0.02, 0.6, 0.97])
+    expected = []
+    for row, u in zip(logits.double().softmax(-1), uniform.tolist(), strict=True):
+        likelihood, token = row.sort(descending=True)
+        size = int((likelihood.cumsum(0) < top_p).sum()) + 1  # the first that reaches top_p is the last in
+        nucleus = torch.zeros_like(row)
+        nucleus[token[:size]] = likelihood[:size] / likelihood[:size].sum()
+        expected.append(int((nucleus.cumsum(0) <= u).sum()))
 
-    # Of 5000 equal tokens, 0.9 keeps 4500 of any kind: the largest number still chooses one, and each is 1/4500.
-    kept = {int(choose(logits, torch.tensor([u]), 1.0, 0.9)) for u in torch.linspace(0, 0.9999, 50).tolist()}
-    assert len(kept) == 50
-    assert int(choose(logits, uniform, 1.0, 0.9)) < 5000
+    assert choose(logits, uniform, 1.0, top_p).tolist() == expected
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-24])
