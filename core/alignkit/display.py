@@ -26,11 +26,11 @@ class TerminalDisplay:
         """Announce a stage."""
         self.end()
         self.stage = stage
-        self.console.print(f"\n[bold]{stage}[/bold]  {line}", highlight=False)
+        self.console.print(f"\n[bold]{stage}[/bold]  {line}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(f"  {text}", highlight=False, markup=False)
+        self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
         """Progress of a task of the stage, with its newest numbers."""

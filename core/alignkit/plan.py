@@ -51,7 +51,7 @@ class PlannedStage:
             return (
                 f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most {stage.max_tokens} tokens each"
             )
-        noise = f" with Bradley–Terry noise of temperature {stage.noise:g}" if stage.noise else ""
+        noise = f" with choice noise of temperature {stage.noise:g}" if stage.noise else ""
         return f"label {stage.label} by {stage.reward[0]}{noise}"
 
 

@@ -140,7 +140,7 @@ class Sample(Section):
 class Label(Section):
     """`label: STAGE`: ranks the completions of a `sample` stage (or of data) by the reward `by`.
 
-    noise: the temperature of the Bradley–Terry (for K completions, Plackett–Luce) choice; 0 ranks by the reward itself.
+    noise: the temperature of a Plackett–Luce choice, for two completions σ(difference ÷ noise); 0 ranks by the reward itself.
     """
 
     label: str
@@ -235,7 +235,7 @@ def _override(raw: Any, override: str) -> None:
         if place.get(key) is None:
             place[key] = {}
         elif isinstance(place[key], str) and key not in ("stages", "data", "training", "model"):
-            # `train: dpo` and `train: {dpo: {}}` are the same thing, and so are `x: file` and `x: {path: file}`.
+            # `train: name` and `train: {name: {}}` are the same thing, and so are `x: file` and `x: {path: file}`.
             place[key] = {place[key]: {}} if key == "train" else {"path": place[key]}
         place = place[key]
     if not isinstance(place, dict):

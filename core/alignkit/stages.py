@@ -207,7 +207,7 @@ def as_completion(example: Example, text: str) -> str | list[dict[str, str]]:
 
 
 def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
-    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with Bradley–Terry noise if asked."""
+    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with the noise of a Plackett–Luce choice if asked."""
     stage = planned.stage
     assert isinstance(stage, recipe.Label)
     assert planned.reward is not None

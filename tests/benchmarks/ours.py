@@ -69,7 +69,9 @@ def main() -> None:
         roles.add(role, trainable=False)
     settings = recipe.Training(learning_rate=LEARNING_RATE, batch_size=size, micro_batch_tokens=args.tokens, schedule="constant", warmup=0)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent(), accelerator=accelerator)
+        trainer = Trainer(
+            roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent(), accelerator=accelerator
+        )
         began = time.perf_counter()
         trainer._compute_frozen_signals()
         reference = (time.perf_counter() - began) / len(groups) if args.work == "dpo" else 0.0
@@ -91,7 +93,11 @@ def main() -> None:
 def needed_gflop(model, work: str, tokens: float, predicted: float) -> float:
     """10⁹ operations that a group needs: 2·parameters a token forward, 2 more for the backward through a frozen base, 2 for a reference."""
     head = model.get_output_embeddings().weight.numel()
-    layers = sum(getattr(p, "quant_state").shape.numel() if hasattr(p, "quant_state") else p.numel() for p in model.base_model.layers.parameters() if not p.requires_grad)
+    layers = sum(
+        p.quant_state.shape.numel() if hasattr(p, "quant_state") else p.numel()
+        for p in model.base_model.layers.parameters()
+        if not p.requires_grad
+    )
     per_parameter = 6 if work == "dpo" else 4
     return per_parameter * (tokens * layers + (0 if work == "reward" else predicted * head)) / 1e9
 

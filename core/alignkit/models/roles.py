@@ -78,8 +78,8 @@ class Roles:
             else:
                 self.model = PeftModel(self.base.model, config, adapter_name=adapter)
         if head is not None:
-            generator = torch.Generator().manual_seed(self.seed)
-            nn.init.normal_(head.weight, std=(head.in_features + 1) ** -0.5, generator=generator)
+            # Zero, so that a reward model starts indifferent: a random head's noise would first have to be unlearned.
+            nn.init.zeros_(head.weight)
             head.to(self.base.device).requires_grad_(trainable)
         self.roles[name] = Role(adapter, head, trainable)
         self._require_grad()

@@ -56,7 +56,7 @@ def rank(scores: Sequence[float], noise: float, rng: Uniform) -> list[float]:
     """The rank of each of a group's scores, 0 the best. Without noise, equal scores share the better rank.
 
     With noise τ > 0, a draw of the Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs follow
-    Bradley–Terry, P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
+    P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
     (Yellott, 1977, doi:10.1016/0022-2496(77)90026-8).
     """
     if noise < 0:

@@ -1,0 +1,107 @@
+"""What the design promises of the code itself: core knows no method, hooks are documented, the command line is light."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import tiny_roles
+
+import alignkit_dpo
+from alignkit import hookspecs
+from alignkit.errors import UserError
+from alignkit.registry import Registry
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = sorted((ROOT / "core").rglob("*.py"))
+HOOKS = [name for name in vars(hookspecs) if name.startswith("register_")]
+
+
+def test_core_names_no_objective():
+    named = re.compile(r"\b(dpo|ppo|raft|reinforce|bradley|unlikelihood)\b", re.IGNORECASE)
+    assert not [f"{path.name}: {line}" for path in CORE for line in path.read_text().splitlines() if named.search(line)]
+
+
+def test_core_imports_no_plugin():
+    for path in CORE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.startswith("alignkit_")], path
+
+
+def test_plugins_use_the_public_api_alone():
+    for path in (ROOT / "plugins").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").startswith("alignkit."), path
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_an_example_and_used_by_a_plugin(hook):
+    text = getattr(hookspecs, hook).__doc__ or ""
+    assert "@hookimpl" in text
+    assert f"def {hook}" in text
+    assert [path for path in (ROOT / "plugins").glob("*.py") if f"def {hook}(" in path.read_text()]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins"], ["plugins", "--json"], ["objectives"], ["objectives", "dpo"], ["check", "recipes/demo.yaml"]]
+)
+def test_light_commands_import_no_torch(arguments):
+    script = (
+        f"import sys\nsys.argv = ['alignkit', *{arguments!r}]\nfrom alignkit.cli import app\n"
+        "app(standalone_mode=False)\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_two_plugins_that_register_one_name_are_both_named(tmp_path):
+    copy = tmp_path / "copied.py"
+    copy.write_text(Path(alignkit_dpo.__file__).read_text())
+    with pytest.raises(UserError, match=r"objective 'dpo': alignkit .* and .*copied.py"):
+        Registry([copy])
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("from alignkit import *\nclass A(Objective):\n    data = Preferences", "has no name"),
+        ("from alignkit import *\nclass A(Objective):\n    name = 'a'", "declares no data"),
+        (
+            "from alignkit import *\nclass A(Objective):\n    name = 'a'\n    data = Preferences\n    reads = {'referense'}",
+            "Did you mean 'reference'",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_work_is_refused_with_the_reason(tmp_path, source, words):
+    file = tmp_path / "broken.py"
+    file.write_text(f"{source}\n\nfrom alignkit import hookimpl\n\n@hookimpl\ndef register_objectives(register):\n    register(A)\n")
+    with pytest.raises(UserError, match=words):
+        Registry([file])
+
+
+def test_every_recipe_is_valid(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    from alignkit.plan import make_plan
+    from alignkit.recipe import load_recipe
+
+    registry = Registry()
+    recipes = sorted((ROOT / "recipes").glob("*.yaml"))
+    assert len(recipes) >= 5
+    for path in recipes:
+        assert make_plan(load_recipe(path), registry, path.parent).lines()
+
+
+def test_roles_of_a_tiny_model_share_one_base():
+    roles = tiny_roles()
+    base = {id(parameter) for parameter in roles.base.model.parameters()}
+    for name in ("policy", "reward", "value"):
+        roles.add(name, trainable=True)
+    shared = {id(parameter) for name, parameter in roles.model.named_parameters() if "lora_" not in name}
+    assert shared == base
