@@ -13,9 +13,10 @@ import pytest
 import torch
 from conftest import tiny_model
 from filelock import FileLock
+from peft import PeftModel
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 WORDS = ["red", "blue", "green", "cat", "dog", "bird", "runs", "sleeps", "eats", "today", "now", "well", "badly", "never", "always"]
 RECIPE = """
@@ -188,6 +189,28 @@ def register_objectives(register):
         torch.testing.assert_close(found[key], value, atol=1e-4, rtol=0)
 
 
+def test_a_trained_policy_is_exported_and_answers(base, tmp_path):
+    run(write_recipe(tmp_path, base, FOUR["dpo"]), tmp_path)
+    stage, merged = tmp_path / "tiny" / "one", tmp_path / "merged"
+    alignkit = [sys.executable, "-c", "from alignkit.cli import main; main()"]
+
+    def call(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run([*alignkit, *arguments], env=environment(), capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    call("export", str(stage), "--to", str(merged), "--merged")
+    assert "nothing is overwritten" in call("export", str(stage), "--to", str(merged), "--merged", code=2)
+    assert "holds no trained adapter" in call("sample", str(tmp_path / "tiny" / "two"), "--prompt", "red cat", code=2)
+    assert set(call("sample", str(stage), "--prompt", "red cat", "--max-tokens", "5").split()) <= set(WORDS)
+
+    ids = torch.tensor([[3, 4, 5, 6]])
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), str(stage / "adapter"))
+    plain = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
+    assert not torch.equal(plain(ids).logits, AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)(ids).logits)
+    torch.testing.assert_close(plain(ids).logits, adapted(ids).logits, atol=0.1, rtol=0.05)  # merged in bfloat16
+
+
 def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
     (tmp_path / "tiny").mkdir()
     with FileLock(tmp_path / "tiny" / ".lock"):
@@ -203,6 +226,8 @@ def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
         ({"pairs.jsonl": "pears.jsonl"}, "Did you mean 'pairs.jsonl'"),
         ({"held_out: 0.2": "held_out: {path: nothing.jsonl}"}, "nothing.jsonl"),
         ({"base: ": "base: ./missing"}, "model.base"),
+        ({"base: ": "base: nobody/nothing-of-this-name #"}, "Check the spelling and the network"),
+        ({"path: ": "path: nobody/no-data-of-this-name #"}, "nobody/no-data-of-this-name"),
         ({"steps: 12": "steps: 12, trackers: [nonsense]"}, "training.trackers"),
     ],
 )
