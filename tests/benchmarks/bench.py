@@ -3,7 +3,8 @@
     python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft] [--repeats 3] [--steps 8] [--dtype auto|bfloat16|float32]
 
 Model: the bundled one in NF4, LoRA r = 16 on all linear layers, AdamW, 4 pairs (8 demonstrations) a step, at most 512 tokens.
-`auto` takes bfloat16 for both sides where the machine multiplies it natively, and float32 elsewhere. Runs on a CUDA device where there is one.
+`auto` takes bfloat16 for both sides where the machine multiplies it natively, and float32 elsewhere.
+Runs on a CUDA device where there is one.
 """
 
 from __future__ import annotations
