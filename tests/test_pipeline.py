@@ -226,13 +226,24 @@ def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
         ({"pairs.jsonl": "pears.jsonl"}, "Did you mean 'pairs.jsonl'"),
         ({"held_out: 0.2": "held_out: {path: nothing.jsonl}"}, "nothing.jsonl"),
         ({"base: ": "base: ./missing"}, "model.base"),
-        ({"base: ": "base: nobody/nothing-of-this-name #"}, "Check the spelling and the network"),
-        ({"path: ": "path: nobody/no-data-of-this-name #"}, "nobody/no-data-of-this-name"),
         ({"steps: 12": "steps: 12, trackers: [nonsense]"}, "training.trackers"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(base, tmp_path, change, words):
     output = run(write_recipe(tmp_path, base, FOUR["sft"], **change), tmp_path, code=2)
+    assert words in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.base=nobody/nothing-of-this-name", "Check the spelling and the network"),
+        ("data.pairs.path=nobody/no-data-of-this-name", "nobody/no-data-of-this-name"),
+    ],
+)
+def test_without_a_network_a_hub_name_is_one_message(base, tmp_path, override, words):
+    output = run(write_recipe(tmp_path, base, FOUR["sft"]), tmp_path, override, code=2)
     assert words in output
     assert "Traceback" not in output
 

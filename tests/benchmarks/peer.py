@@ -44,6 +44,11 @@ def main() -> None:
     args = parser.parse_args()
     clock = Clock()
     trainer = make_trainer(args, clock)
+    if args.dtype == "float32":
+        # TRL casts adapters over a 4-bit base to bfloat16, which processors without it only emulate, slowly.
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(report(args.work, "trl", args.dtype, clock.seconds, first_loss=losses[0]))
