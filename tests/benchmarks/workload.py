@@ -27,11 +27,17 @@ def read_rows(work: str, path: Path, count: int) -> list[dict]:
         for line in file:
             row = json.loads(line)
             row = row if "prompt" in row else from_transcripts(row)
-            if row is not None:
+            if row is not None and fits(row):
                 rows.append({key: row[key] for key in ("prompt", "completion", "chosen", "rejected") if key in row})
             if len(rows) == count:
                 return rows
     raise SystemExit(f"{path} holds {len(rows)} usable rows; {count} are needed for {work}")
+
+
+def fits(row: dict) -> bool:
+    """Whether every completion stays well below the length limit, so that neither side cuts or drops it."""
+    replies = [row[key] for key in ("completion", "chosen", "rejected") if key in row]
+    return all(len(reply[-1]["content"]) < 1.5 * MAX_LENGTH for reply in replies)
 
 
 def from_transcripts(row: dict) -> dict | None:
