@@ -131,6 +131,16 @@ def test_finished_stages_are_skipped_and_changed_ones_run_again_with_those_after
     assert len(list((tmp_path / "tiny" / "superseded").iterdir())) == 2
 
 
+def test_a_folder_without_a_readable_manifest_is_set_aside_not_resumed(base, tmp_path):
+    recipe = write_recipe(tmp_path, base, FOUR["sft"])
+    run(recipe, tmp_path)
+    (tmp_path / "tiny" / "one" / "manifest.json").write_text("{")
+    output = run(recipe, tmp_path)
+    assert "manifest is missing or unreadable" in output
+    assert "resuming" not in output
+    assert (tmp_path / "tiny" / "superseded" / "one-unknown-0" / "adapter").is_dir()
+
+
 def test_sampled_and_labelled_completions_are_data_for_training(base, tmp_path):
     plugin = tmp_path / "spelling.py"
     plugin.write_text(

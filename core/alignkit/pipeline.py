@@ -77,6 +77,9 @@ def _is_done(folder: Path, fingerprint: str, display: TerminalDisplay) -> bool:
     """Whether the folder already holds this very stage, finished. One made of other inputs is moved aside, not deleted."""
     manifest = read_manifest(folder)
     if manifest is None:
+        # The manifest is written before anything else: without one, whatever lies here is of unknown making.
+        if folder.is_dir() and any(folder.iterdir()):
+            _set_aside(folder, "unknown", "its manifest is missing or unreadable", display)
         return False
     if manifest.fingerprint != fingerprint:
         _set_aside(folder, manifest.fingerprint, "its inputs changed", display)
