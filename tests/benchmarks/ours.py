@@ -12,11 +12,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, batch_size, read_rows, report
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, WARM_UP, batch_size, read_rows, report
 
 from alignkit import recipe
 from alignkit.data.checking import adapt
 from alignkit.data.example import Example
+from alignkit.data.order import epoch_order
 from alignkit.data.tokenizing import Tokenization
 from alignkit.models.base import load_base
 from alignkit.models.roles import Roles
@@ -61,7 +62,9 @@ def main() -> None:
     size = batch_size(args.work)
     tokenization = Tokenization(base.tokenizer, MAX_LENGTH)
     rows = read_rows(args.work, args.data, size * args.steps)
-    groups = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
+    encoded = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
+    order = epoch_order(0, 0, len(encoded))
+    groups = [encoded[order.index(i)] for i in range(len(encoded))]  # so that the shuffled order is the file's, as on the other side
     roles = Roles(base, recipe.Lora(r=RANK, alpha=ALPHA), seed=0)
     for role in sorted(objective.trains):
         roles.add(role, trainable=True)
@@ -80,8 +83,9 @@ def main() -> None:
             began = time.perf_counter()
             trainer._step(step)
             seconds.append(time.perf_counter() - began)
-    tokens = sum(group.tokens for group in groups) / len(groups)
-    predicted = sum(len(completion) for group in groups for completion in group.completions) / len(groups)
+    timed = encoded[WARM_UP * size :]
+    tokens = sum(group.tokens for group in timed) / len(timed)
+    predicted = sum(len(completion) for group in timed for completion in group.completions) / len(timed)
     print(
         report(
             args.work, "alignkit", str(base.dtype).removeprefix("torch."), seconds, extra_seconds_per_group=reference,

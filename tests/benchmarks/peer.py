@@ -14,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, batch_size, read_rows, report
 
@@ -49,6 +50,7 @@ def main() -> None:
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+    trainer._get_train_sampler = lambda *unused: SequentialSampler(trainer.train_dataset)  # the same examples in every step as the other side
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(report(args.work, "trl", args.dtype, clock.seconds, first_loss=losses[0]))

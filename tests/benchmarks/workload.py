@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import resource
-import statistics
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -60,7 +59,7 @@ def report(work: str, side: str, dtype: str, step_seconds: list[float], *, extra
     import torch
 
     timed = step_seconds[WARM_UP:]
-    seconds = statistics.median(timed) / batch_size(work) + extra_seconds_per_group
+    seconds = sum(timed) / len(timed) / batch_size(work) + extra_seconds_per_group
     cuda = torch.cuda.is_available()
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     line = {"work": work, "side": side, "dtype": dtype, "per_second": 1 / seconds, "peak_gb": memory / 1e9, "steps": len(timed), **more}
