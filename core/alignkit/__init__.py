@@ -7,6 +7,7 @@ from pydantic import Field
 from alignkit.batch import Batch, Pairs, Rollouts
 from alignkit.data.example import BadExample, Example, Group
 from alignkit.errors import UserError
+from alignkit.evaluation.samples import Samples
 from alignkit.hookspecs import hookimpl
 from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
 
@@ -28,6 +29,7 @@ __all__ = [
     "Prompts",
     "Reward",
     "Rollouts",
+    "Samples",
     "UserError",
     "__version__",
     "hookimpl",

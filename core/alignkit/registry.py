@@ -67,11 +67,12 @@ class Shelf:
 
 
 class Registry:
-    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`."""
+    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `evaluators`."""
 
     def __init__(self, files: list[Path] | None = None) -> None:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
         self.formats, self.models = Shelf("format"), Shelf("model")
+        self.evaluators = Shelf("measure")
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
@@ -99,6 +100,7 @@ class Registry:
             ("register_rewards", self._reward),
             ("register_formats", self._format),
             ("register_models", self._model),
+            ("register_evaluators", self._evaluator),
         ):
             for implementation in getattr(self.manager.hook, hook).get_hookimpls():
                 if implementation.plugin is module:
@@ -119,6 +121,9 @@ class Registry:
 
     def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
         self.models.add(plugin, name, locate)
+
+    def _evaluator(self, plugin: Plugin, name: str, measure: Callable[..., Any]) -> None:
+        self.evaluators.add(plugin, name, measure)
 
 
 def check_objective(cls: Any, plugin: Plugin) -> None:

@@ -49,6 +49,11 @@ class Rows:
     batch: Batch
     trees: tuple[Tree, ...] | None = None
 
+    def scatter(self, values: Tensor) -> Tensor:
+        """(M,) values of completion tokens as (N, T), zero elsewhere."""
+        shape = self.batch.mask.shape
+        return torch.zeros(shape.numel(), dtype=values.dtype, device=values.device).scatter(0, self.slot, values).view(shape)
+
     def to(self, device: torch.device) -> Rows:
         """The same rows on a device."""
         if device.type == "cpu":
