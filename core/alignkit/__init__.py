@@ -6,9 +6,10 @@ from pydantic import Field
 
 from alignkit.batch import Batch, Pairs, Rollouts
 from alignkit.data.example import BadExample, Example, Group
+from alignkit.data.messages import text_of
 from alignkit.errors import UserError
 from alignkit.hookspecs import hookimpl
-from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward, needed_column
 
 __version__ = version("alignkit")
 
@@ -31,4 +32,6 @@ __all__ = [
     "UserError",
     "__version__",
     "hookimpl",
+    "needed_column",
+    "text_of",
 ]
