@@ -6,10 +6,11 @@ from pydantic import Field
 
 from alignkit.batch import Batch, Pairs, Rollouts
 from alignkit.data.example import BadExample, Example, Group
+from alignkit.data.messages import text_of
 from alignkit.errors import UserError
 from alignkit.evaluation.samples import Samples
 from alignkit.hookspecs import hookimpl
-from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward, needed_column
 
 __version__ = version("alignkit")
 
@@ -33,4 +34,6 @@ __all__ = [
     "UserError",
     "__version__",
     "hookimpl",
+    "needed_column",
+    "text_of",
 ]

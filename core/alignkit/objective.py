@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from alignkit.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -95,3 +97,14 @@ class Reward(BaseModel):
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
         """One number a completion, higher is better; None abstains. Conversations come as lists of messages."""
         raise NotImplementedError(f"{type(self).__name__} defines no `score`")
+
+
+def needed_column(columns: Mapping[str, list[Any]], name: str, reward: str) -> list[Any]:
+    """The data's column `name`, one entry a completion. Raises UserError with the columns there are where it is missing."""
+    if name not in columns:
+        raise UserError(
+            f"it needs the data's column {name!r}, which is missing; found: {', '.join(sorted(columns)) or 'none'}",
+            where=f"reward {reward!r}",
+            hint=f"Say which it is with the reward's option `column`, or with `rename: {{FOUND: {name}}}` in the recipe's data entry.",
+        )
+    return columns[name]
