@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from alignkit.errors import UserError
 
@@ -78,11 +78,11 @@ class Objective(BaseModel):
 
 
 class OnlineObjective(Objective):
-    """A method that learns from the policy's own samples."""
+    """A method that learns from the policy's own samples, `epochs` times `minibatches` optimizer steps from each batch of them."""
 
-    samples_per_prompt: int = 4
-    epochs: int = 1
-    minibatches: int = 1
+    samples_per_prompt: int = Field(4, ge=1, description="completions sampled for each prompt")
+    epochs: int = Field(1, ge=1, description="passes over each batch of samples")
+    minibatches: int = Field(1, ge=1, description="optimizer steps of each pass; a minibatch holds whole prompts")
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:
         """What `loss` will need, computed once for each batch of rollouts, without gradient."""

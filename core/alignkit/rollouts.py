@@ -216,7 +216,7 @@ class RolloutSource:
 
     def _check(self, prepared: Any, rollouts: Rollouts) -> None:
         name = self.objective.name
-        if not isinstance(prepared, Rollouts) or len(prepared) == 0:
+        if not isinstance(prepared, Rollouts):
             raise UserError(f"`prepare` of {name} must return rollouts, found {prepared!r:.80}", hint="Return rollouts.with_(…) or .select(…).")
         for key, value in prepared.signals.items():
             if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):

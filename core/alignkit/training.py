@@ -128,7 +128,7 @@ class Trainer:
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One optimizer step; returns its metrics and the tree tokens it processed."""
-        averages, tokens, begun = Averages(), 0, {}
+        averages, tokens, begun, counted = Averages(), 0, {}, 0.0
         gradient = StepGradient(self.parameters)
         for term, source in zip(self.terms, self.sources, strict=True):
             begun |= {f"{self._prefix(term)}{name}": value for name, value in source.begin(step).items()}
@@ -144,12 +144,14 @@ class Trainer:
                 averages.add_loss(loss, self._prefix(term))
                 tokens += sum(source.groups[index].tokens for index in part)
             gradient.close_term(term.weight / self.loss_scale, weight)
+            counted += weight
         norm = gradient.finish(self.settings.max_grad_norm)
         self._require_finite(norm, "the gradient", step)
         rate = learning_rate(self.settings, step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
+            self.optimizer.step()
         values = averages.means()
         return {**begun, **values, "learning_rate": rate, "grad_norm": norm}, tokens
 
