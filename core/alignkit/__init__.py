@@ -9,6 +9,7 @@ from alignkit.data.example import BadExample, Example, Group
 from alignkit.errors import UserError
 from alignkit.hookspecs import hookimpl
 from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
 
@@ -16,6 +17,7 @@ __all__ = [
     "BadExample",
     "Batch",
     "Demonstrations",
+    "Drawn",
     "Example",
     "Field",
     "Group",
@@ -28,6 +30,8 @@ __all__ = [
     "Prompts",
     "Reward",
     "Rollouts",
+    "Sampler",
+    "Sampling",
     "UserError",
     "__version__",
     "hookimpl",

@@ -54,3 +54,14 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
     def register_models(register):
         register("our-1b", lambda: "our-organisation/our-1b-instruct")
     """
+
+
+@hookspec
+def register_samplers(register: Callable[..., None]) -> None:
+    """Call `register(cls)` for each `Sampler` class: what draws completions from a role. It is known by `cls.name`;
+    `cls.missing()` says why it cannot be used on this machine.
+
+    @hookimpl
+    def register_samplers(register):
+        register(VllmSampler)
+    """

@@ -24,8 +24,9 @@ from alignkit.objective import Data as Kind
 from alignkit.objective import Prompts
 from alignkit.plan import Plan, PlannedStage, PlannedTerm
 from alignkit.registry import Registry
-from alignkit.sampling.engine import Sampling, sample
 from alignkit.sampling.labelling import rank, score
+from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.samplers import EngineSampler
 from alignkit.training import Trainer, TrainingTerm
 
 SAMPLES, RANKED = "samples.jsonl", "ranked.jsonl"
@@ -168,7 +169,9 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
     dataset = shop.load(stage.on, Prompts, stage.max_length)
     with Roles(shop.base, shop.plan.recipe.model.lora, shop.seed) as roles:
         roles.add("policy", trainable=False, start=shop.folder / stage.sample / "adapter" if stage.sample != "base" else None)
-        settings = Sampling(stage.per_prompt, stage.temperature, stage.top_p, stage.max_tokens, shop.seed, stage.batch_size)
+        settings = Sampling(
+            stage.per_prompt, stage.temperature, stage.top_p, max_tokens=stage.max_tokens, seed=shop.seed, batch_size=stage.batch_size
+        )
         drawn = sample_texts(roles, dataset.examples, [group.prompt for group in dataset.groups], settings, shop.display)
     lines = []
     finished = 0
@@ -190,13 +193,11 @@ def sample_texts(
 ) -> list[list[tuple[str, bool]]]:
     """The policy's completions as texts, each with whether it ended by itself."""
     base = roles.base
-    ends = base.ends | Tokenization(base.tokenizer, max_length=8).stop_ids
-    with roles.active("policy") as model:
-        drawn = sample(
-            model, prompts, settings, eos=ends, pad=base.pad, progress=lambda done, total: display.advance("sample", done, total, {})
-        )
+    drawn = EngineSampler(roles).sample(
+        "policy", prompts, settings, progress=lambda done, total: display.advance("sample", done, total, {})
+    )
     return [
-        [(base.text(ids, after=prompt if isinstance(example.prompt, str) else None), bool(ids) and ids[-1] in ends) for ids in completions]
+        [(base.text(one.tokens, after=prompt if isinstance(example.prompt, str) else None), one.finished) for one in completions]
         for example, prompt, completions in zip(examples, prompts, drawn, strict=True)
     ]
 
