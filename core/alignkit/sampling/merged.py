@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
@@ -96,9 +96,8 @@ def _unfilled(base: Base) -> PreTrainedModel:
 
 def _change(source: Any, adapter: str | None) -> Tensor | None:
     """What the adapter adds to the weight of its layer, None where it adds nothing."""
-    if adapter is None or not isinstance(source, BaseTunerLayer) or adapter not in source.scaling:
-        return None
-    return source.get_delta_weight(adapter).float()
+    adapted = adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
+    return cast(Any, source).get_delta_weight(adapter).float() if adapted else None
 
 
 def _plain(layer: nn.Module, name: str) -> Tensor:
