@@ -6,9 +6,11 @@ from pydantic import Field
 
 from alignkit.batch import Batch, Pairs, Rollouts
 from alignkit.data.example import BadExample, Example, Group
+from alignkit.data.messages import text_of
 from alignkit.errors import UserError
+from alignkit.evaluation.samples import Samples
 from alignkit.hookspecs import hookimpl
-from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward
+from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward, needed_column
 from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
@@ -31,8 +33,11 @@ __all__ = [
     "Reward",
     "Rollouts",
     "Sampler",
+    "Samples",
     "Sampling",
     "UserError",
     "__version__",
     "hookimpl",
+    "needed_column",
+    "text_of",
 ]

@@ -65,3 +65,14 @@ def register_samplers(register: Callable[..., None]) -> None:
     def register_samplers(register):
         register(VllmSampler)
     """
+
+
+@hookspec
+def register_evaluators(register: Callable[..., None]) -> None:
+    """Call `register(name, measure)` for a measure of a policy's completions. `measure(samples: alignkit.Samples)` returns one
+    number a prompt, None where there is none to give; `evaluate` shows the mean and its interval.
+
+    @hookimpl
+    def register_evaluators(register):
+        register("length", lambda samples: [sum(map(len, tokens)) / len(tokens) for tokens in samples.tokens])
+    """

@@ -69,11 +69,15 @@ class Shelf:
 
 
 class Registry:
-    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`. Core's own sampler is the first plugin."""
+    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`, `evaluators`.
+
+    Core's own sampler is the first plugin's.
+    """
 
     def __init__(self, files: list[Path] | None = None) -> None:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
-        self.formats, self.models, self.samplers = Shelf("format"), Shelf("model"), Shelf("sampler")
+        self.formats, self.models = Shelf("format"), Shelf("model")
+        self.samplers, self.evaluators = Shelf("sampler"), Shelf("measure")
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
@@ -103,6 +107,7 @@ class Registry:
             ("register_formats", self._format),
             ("register_models", self._model),
             ("register_samplers", self._sampler),
+            ("register_evaluators", self._evaluator),
         ):
             for implementation in getattr(self.manager.hook, hook).get_hookimpls():
                 if implementation.plugin is module:
@@ -127,6 +132,9 @@ class Registry:
     def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
         check_sampler(cls, plugin)
         self.samplers.add(plugin, cls.name, cls)
+
+    def _evaluator(self, plugin: Plugin, name: str, measure: Callable[..., Any]) -> None:
+        self.evaluators.add(plugin, name, measure)
 
 
 def check_objective(cls: Any, plugin: Plugin) -> None:
