@@ -11,6 +11,7 @@ from alignkit.errors import UserError
 from alignkit.evaluation.samples import Samples
 from alignkit.hookspecs import hookimpl
 from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward, needed_column
+from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
 
@@ -18,6 +19,7 @@ __all__ = [
     "BadExample",
     "Batch",
     "Demonstrations",
+    "Drawn",
     "Example",
     "Field",
     "Group",
@@ -30,7 +32,9 @@ __all__ = [
     "Prompts",
     "Reward",
     "Rollouts",
+    "Sampler",
     "Samples",
+    "Sampling",
     "UserError",
     "__version__",
     "hookimpl",

@@ -67,7 +67,8 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     from alignkit.registry import Registry
 
     registry = Registry(plugin)
-    shelves = {shelf.kind: shelf for shelf in (registry.objectives, registry.rewards, registry.formats, registry.models, registry.evaluators)}
+    kinds = (registry.objectives, registry.rewards, registry.formats, registry.models, registry.samplers, registry.evaluators)
+    shelves = {shelf.kind: shelf for shelf in kinds}
     listing = [
         {
             "name": found.name,

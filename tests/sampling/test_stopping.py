@@ -1,5 +1,7 @@
 """Stop strings found as tokens come, beside decoding everything anew at every token."""
 
+from itertools import pairwise
+
 import pytest
 from tiny_tokenizers import byte_tokenizer, prefixing_tokenizer
 
@@ -18,7 +20,7 @@ def naive(stops, text, tokens):
         return sum(whole[start:].startswith(stop) for stop in stops for start in range(len(whole)))
 
     counts = [count(upto) for upto in range(len(tokens) + 1)]
-    return [after > before for before, after in zip(counts, counts[1:], strict=False)]
+    return [after > before for before, after in pairwise(counts)]
 
 
 def watched(stops, text, tokens):

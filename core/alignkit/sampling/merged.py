@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
 from accelerate import init_empty_weights
 from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
-from bitsandbytes.nn import Int8Params, Params4bit
+from bitsandbytes.nn.modules import Int8Params, Params4bit
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -78,7 +78,7 @@ def is_quantized(base: Base) -> bool:
 
 def _unfilled(base: Base) -> PreTrainedModel:
     """A model of the base's architecture, its weights not yet set, its other tensors (rotary frequencies) as its own code makes them."""
-    config = copy.deepcopy(base.model.config)
+    config: Any = copy.deepcopy(base.model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     attention = "sdpa" if base.model._supports_sdpa else "eager"
@@ -94,14 +94,10 @@ def _unfilled(base: Base) -> PreTrainedModel:
     return model.to(base.device).eval()
 
 
-def _change(source: nn.Module, adapter: str | None) -> Tensor | None:
+def _change(source: Any, adapter: str | None) -> Tensor | None:
     """What the adapter adds to the weight of its layer, None where it adds nothing."""
-    layer: Any = source
-    if adapter is None or not isinstance(source, BaseTunerLayer):
-        return None
-    if adapter not in layer.scaling:
-        return None
-    return layer.get_delta_weight(adapter).float()
+    adapted = adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
+    return cast(Any, source).get_delta_weight(adapter).float() if adapted else None
 
 
 def _plain(layer: nn.Module, name: str) -> Tensor:
@@ -118,4 +114,7 @@ def _plain(layer: nn.Module, name: str) -> Tensor:
 
 def _size(weight: nn.Parameter) -> int:
     """How many numbers a parameter stands for; two of 4 bits share a byte."""
-    return weight.quant_state.shape.numel() if isinstance(weight, Params4bit) else weight.numel()
+    if not isinstance(weight, Params4bit):
+        return weight.numel()
+    state: Any = weight.quant_state
+    return state.shape.numel()
