@@ -9,7 +9,7 @@ unfinished   share of completions cut at the most tokens, without an end-of-sequ
 
 from collections.abc import Hashable, Sequence
 
-from alignkit import Samples, hookimpl
+from alignkit import hookimpl
 
 
 @hookimpl

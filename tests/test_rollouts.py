@@ -118,7 +118,7 @@ def preference_groups(roles):
 
 
 def offline(objective, folder, **settings):
-    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.1)
+    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.2)
     roles.add("policy", trainable=True)
     roles.add("reference", trainable=False)
     groups = preference_groups(roles)
@@ -126,20 +126,18 @@ def offline(objective, folder, **settings):
     return Trainer(roles, [TrainingTerm(objective, 1.0, groups)], Training(**options), seed=0, folder=folder, display=Silent())
 
 
-def test_preference_optimization_reaches_the_same_closed_form_from_exact_preferences(tmp_path):
-    trainer = offline(DirectPreferenceOptimization(beta=BETA), tmp_path, steps=120)
-    trainer.run()
-    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) <= 0.03
-
-
-def test_unlikelihood_does_not_stay_near_the_reference(tmp_path):
-    trainer = offline(Unlikelihood(), tmp_path, steps=120)
-    trainer.run()
-    policy, reference = (distribution(trainer.roles, name) for name in ("policy", "reference"))
-    assert total_variation(policy, optimum(trainer.roles)) > 0.1
-    kept = distribution(offline(DirectPreferenceOptimization(beta=BETA), tmp_path / "other").roles, "reference")
-    torch.testing.assert_close(reference, kept)
-    assert float((policy * (policy / reference).log()).sum()) > 0.5
+def test_preference_optimization_reaches_the_same_closed_form_and_unlikelihood_forgets_the_reference(tmp_path):
+    trained = [
+        offline(objective, tmp_path / objective.name, steps=80) for objective in (DirectPreferenceOptimization(beta=BETA), Unlikelihood())
+    ]
+    for trainer in trained:
+        trainer.run()
+    dpo, unlikelihood = (distribution(trainer.roles, "policy") for trainer in trained)
+    reference, best = distribution(trained[0].roles, "reference"), optimum(trained[0].roles)
+    assert total_variation(dpo, best) <= 0.03
+    # The same preferences: what pulls the one to the reference is missing in the other.
+    assert total_variation(unlikelihood, reference) > 2 * total_variation(dpo, reference)
+    assert total_variation(unlikelihood, best) > 0.3
 
 
 def test_rejection_sampling_raises_the_mean_reward(tmp_path):
@@ -163,7 +161,7 @@ def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None,
     prompts = [Group([3 + i, 4, 5 + 2 * i][: 1 + i % 3]) for i in range(6)]
     draw = TableDraw(roles, prompts, reward or (lambda tokens: sum(tokens) / 97 / len(tokens)), max_tokens=7)
     terms = [TrainingTerm(objective, 1.0, prompts, draw=draw), *extra]
-    options = {"batch_size": 3, "learning_rate": 1e-2, "micro_batch_tokens": budget, "max_grad_norm": 1e9, "save_every": 3, **settings}
+    options = {"batch_size": 3, "learning_rate": 1e-2, "micro_batch_tokens": budget, "max_grad_norm": 1e9, "save_every": 2, **settings}
     return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
 
 
@@ -229,10 +227,10 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
     whole = longer(fresh(objective), tmp_path / "whole", steps=steps)
     whole.run()
     sampled = []
-    for deaths in range(3):  # two runs die at their second, then third, time in the phase; the last one lives
+    for deaths in range(3):  # two runs die in the phase, the second time later than the first; the last one lives
         trainer = longer(fresh(objective), tmp_path / "cut", steps=steps)
         draw, term = trainer.terms[0].draw, trainer.terms[0].objective
-        count = {"left": deaths + 2 if deaths < 2 else math.inf}
+        count = {"left": (4 - deaths if phase == "step" else 2 + deaths) if deaths < 2 else math.inf}
 
         def dying(call, count=count):
             def counted(*arguments, **options):
@@ -270,7 +268,7 @@ def test_samples_stay_readable_and_tensors_of_finished_batches_go(tmp_path):
     longer(Reinforce(samples_per_prompt=3), tmp_path, steps=12).run()
     folder = tmp_path / "rollouts" / "reinforce"
     assert len(list(folder.glob("*.jsonl"))) == 12
-    assert {int(file.stem) for file in folder.glob("*.safetensors")} == {9, 10, 11}
+    assert {int(file.stem) for file in folder.glob("*.safetensors")} == {10, 11}
     record = json.loads((folder / "000000.jsonl").read_text().splitlines()[0])
     assert [len(tokens) for tokens in record["tokens"]] == [len(logps) for logps in record["logps"]]
 
@@ -278,10 +276,17 @@ def test_samples_stay_readable_and_tensors_of_finished_batches_go(tmp_path):
 def test_a_mixture_adds_another_objectives_gradient_on_its_own_data(tmp_path):
     demonstrations = [Group([5, 6], ([7, 8, 1],)), Group([9], ([10, 1],))]
     alone = longer(Reinforce(samples_per_prompt=3), tmp_path / "alone", moved=True)
-    sft = longer(Reinforce(samples_per_prompt=3), tmp_path / "mixed", moved=True, extra=[TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)])
+    sft = longer(
+        Reinforce(samples_per_prompt=3), tmp_path / "mixed", moved=True, extra=[TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)]
+    )
     only = longer(Reinforce(samples_per_prompt=3), tmp_path / "only", moved=True)
     only = Trainer(
-        only.roles, [TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)], only.settings, seed=0, folder=tmp_path / "sft", display=Silent()
+        only.roles,
+        [TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)],
+        only.settings,
+        seed=0,
+        folder=tmp_path / "sft",
+        display=Silent(),
     )
     gradients = []
     for trainer in (alone, only, sft):
@@ -295,12 +300,12 @@ def test_a_mixture_adds_another_objectives_gradient_on_its_own_data(tmp_path):
 
 def test_samples_without_an_opinion_are_left_out(tmp_path):
     def reward(tokens):
-        return None if len(tokens) % 2 else 1.0
+        return None if tokens[0] % 2 else 1.0
 
     trainer = longer(Reinforce(samples_per_prompt=4, baseline="none"), tmp_path, reward=reward)
     values = trainer.sources[0].begin(0)
     assert 0 < values["rollouts/abstained"] < 1
-    assert all(len(completion) % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions)
+    assert all(completion[0] % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions)
 
 
 def test_a_reward_that_abstains_from_everything_is_told(tmp_path):
@@ -344,5 +349,3 @@ def test_prepare_must_return_rollouts_of_fitting_shapes(tmp_path):
 
     with pytest.raises(UserError, match="gave advantages the shape"):
         longer(Wrong(), tmp_path, steps=1).run()
-
-

@@ -24,7 +24,6 @@ class PlannedTerm:
     weight: float
     on: str
 
-
     @property
     def online(self) -> bool:
         """Whether the objective learns from its own samples."""
@@ -238,9 +237,7 @@ def _make_objective(registry: Registry, name: str, options: dict[str, Any], wher
     return _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
 
 
-def _make_reward(
-    registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]
-) -> Reward | Callable[..., Any]:
+def _make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
     if name not in registry.rewards.items:
         raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))
     reward = registry.rewards.get(name)

@@ -147,7 +147,9 @@ class RolloutSource:
             if kept
         ]
         if not groups:
-            raise UserError(f"the reward abstained from all {sum(map(len, drawn))} samples", where=str(self.folder), hint="Check the reward.")
+            raise UserError(
+                f"the reward abstained from all {sum(map(len, drawn))} samples", where=str(self.folder), hint="Check the reward."
+            )
         rollouts = self._with_signals(groups, [total for totals in scores.total for total in totals if total is not None])
         metrics = {f"rewards/{name}": mean for name, mean in scores.means().items()}
         flat = [sample for samples in drawn for sample in samples]
@@ -217,7 +219,9 @@ class RolloutSource:
     def _check(self, prepared: Any, rollouts: Rollouts) -> None:
         name = self.objective.name
         if not isinstance(prepared, Rollouts):
-            raise UserError(f"`prepare` of {name} must return rollouts, found {prepared!r:.80}", hint="Return rollouts.with_(…) or .select(…).")
+            raise UserError(
+                f"`prepare` of {name} must return rollouts, found {prepared!r:.80}", hint="Return rollouts.with_(…) or .select(…)."
+            )
         for key, value in prepared.signals.items():
             if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
                 expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"

@@ -72,9 +72,7 @@ def main() -> None:
         roles.add(role, trainable=False)
     settings = recipe.Training(learning_rate=LEARNING_RATE, batch_size=size, micro_batch_tokens=args.tokens, schedule="constant", warmup=0)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent()
-        )
+        trainer = Trainer(roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent())
         began = time.perf_counter()
         trainer._open_sources()
         reference = (time.perf_counter() - began) / len(groups) if args.work == "dpo" else 0.0

@@ -101,5 +101,3 @@ class Term(Section):
     options: dict[str, Any] = {}
     weight: float = Field(default=1.0, gt=0)
     on: str | None = None
-
-

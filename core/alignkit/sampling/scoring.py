@@ -48,7 +48,9 @@ class Scorer:
     def __call__(self, examples: Sequence[Example], groups: Sequence[Group]) -> Scores:
         """The scores of each example's completions. groups: their token ids, which reward models read; the rest reads text."""
         each = {reward.name: self._one(reward, examples, groups) for reward in {r.name: r for r in (*self.rewards, *self.watch)}.values()}
-        weighted = [(reward.weight, _standardized(each[reward.name]) if reward.standardize else each[reward.name]) for reward in self.rewards]
+        weighted = [
+            (reward.weight, _standardized(each[reward.name]) if reward.standardize else each[reward.name]) for reward in self.rewards
+        ]
         total = [
             [_sum([(weight, numbers[i][k]) for weight, numbers in weighted]) for k in range(len(example.completions))]
             for i, example in enumerate(examples)

@@ -84,7 +84,9 @@ def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, fol
     }  # fmt: skip
 
 
-def _sample_target(target: recipe.Target, planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, dataset: Dataset) -> dict[str, Any]:
+def _sample_target(
+    target: recipe.Target, planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, dataset: Dataset
+) -> dict[str, Any]:
     """A target's completions of every prompt, with their scores and log-ratios, as plain values."""
     with shop.roles() as roles:
         roles.add("policy", trainable=False, start=shop.adapter(target.stage))
