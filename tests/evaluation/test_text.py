@@ -1,0 +1,37 @@
+"""Repetition and distinctness of n-grams, counted by hand."""
+
+from alignkit.evaluation.text import distinct, repetition
+
+
+def test_repetition_is_the_share_of_n_grams_seen_before():
+    # a b a b a b: the pairs ab ba ab ba ab, of which three were seen before.
+    assert repetition(list("ababab"), n=2) == 1 - 2 / 5
+
+
+def test_a_loop_of_one_word_repeats_all_but_its_first_n_gram():
+    assert repetition([7] * 23, n=4) == 1 - 1 / 20
+
+
+def test_a_completion_without_repetition_or_shorter_than_n_has_none():
+    assert repetition([1, 2, 3, 4, 5, 6]) == 0
+    assert repetition([1, 1, 1]) == 0
+    assert repetition([]) == 0
+
+
+def test_distinct_counts_over_all_completions_and_across_no_border():
+    # "a b c" and "a b": the pairs ab, bc, ab. No pair joins two completions.
+    assert distinct([["a", "b", "c"], ["a", "b"]]) == 2 / 3
+
+
+def test_equal_completions_are_as_distinct_as_one_divided_by_their_number():
+    assert distinct([[1, 2, 3, 4]] * 5, n=1) == 1 / 5
+
+
+def test_distinct_of_nothing_is_zero():
+    assert distinct([]) == 0
+    assert distinct([[1]], n=2) == 0
+
+
+def test_the_order_of_completions_does_not_matter(rng):
+    completions = [[rng.randrange(4) for _ in range(rng.randrange(9))] for _ in range(6)]
+    assert distinct(completions) == distinct(completions[::-1])
