@@ -60,7 +60,7 @@ def load(
 
 @dataclass
 class _Loader:
-    """What `load` remembers from row to row. `recognised`: some row had a known format; `mismatch`: the first of the `mismatches` of another kind."""
+    """What `load` remembers from row to row. `recognised`: some row had a known format; `mismatch`: the first of another kind."""
 
     spec: Data
     kind: type[Kind]

@@ -1,6 +1,6 @@
 """Repetition and distinctness of n-grams, counted by hand."""
 
-from alignkit.evaluation.text import distinct, repetition
+from alignkit_measures import distinct, repetition
 
 
 def test_repetition_is_the_share_of_n_grams_seen_before():
@@ -27,9 +27,9 @@ def test_equal_completions_are_as_distinct_as_one_divided_by_their_number():
     assert distinct([[1, 2, 3, 4]] * 5, n=1) == 1 / 5
 
 
-def test_distinct_of_nothing_is_zero():
-    assert distinct([]) == 0
-    assert distinct([[1]], n=2) == 0
+def test_distinct_of_nothing_is_no_number():
+    assert distinct([]) is None
+    assert distinct([[1]], n=2) is None
 
 
 def test_the_order_of_completions_does_not_matter(rng):
