@@ -53,6 +53,15 @@ def test_characters_of_several_tokens():
     assert sum(found) == 12 + 11
 
 
+def test_a_stop_string_of_more_tokens_than_characters():
+    tokenizer, stop = byte_tokenizer(), "語本日" * 10 + "語"  # whole characters in the newest 31 + 8 tokens
+    tokens = encode(tokenizer, "añb→日本語" * 12 + stop)
+    found = watched((stop,), texts(tokenizer), tokens)
+
+    assert len(encode(tokenizer, stop)) > 2 * len(stop) + 16, "more than a shortened window holds"
+    assert found == [False] * (len(tokens) - 1) + [True]
+
+
 def test_random_bytes(rng):
     tokenizer = byte_tokenizer()
     for _ in range(20):

@@ -1,0 +1,50 @@
+"""The conversation: what is sampled from, and what is remembered."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import shake, tiny_model
+from tiny_tokenizers import CHATML, byte_tokenizer
+
+from alignkit import recipe
+from alignkit.data.tokenizing import Tokenization
+from alignkit.models.base import Base
+from alignkit.models.roles import Roles
+from alignkit.sampling import chat
+from alignkit.sampling.engine import sample
+from alignkit.sampling.sampler import Sampling
+
+
+@pytest.fixture(params=[None, CHATML], ids=["plain", "conversational"])
+def stage(request, tmp_path, monkeypatch):
+    """A trained policy over a tiny base, saved, and its roles."""
+    tokenizer = byte_tokenizer(request.param)
+    tokenizer.pad_token = tokenizer.eos_token
+    model = tiny_model(vocab_size=len(tokenizer), max_position_embeddings=512).requires_grad_(False)
+    base = Base(model, tokenizer, torch.float32, torch.device("cpu"), "the test says so")
+    with Roles(base, recipe.Lora(r=4, alpha=8), seed=0) as trained:
+        trained.add("policy", trainable=True)
+        shake(trained, "policy")
+        trained.save("policy", tmp_path / "adapter")
+    manifest = SimpleNamespace(inputs={"terms": [{"trains": ["policy"]}], "model": {"lora": {"r": 4, "alpha": 8}}})
+    monkeypatch.setattr(chat, "adapter_of", lambda folder: folder / "adapter")
+    monkeypatch.setattr(chat, "read_manifest", lambda folder: manifest)
+    monkeypatch.setattr(chat, "load_base", lambda spec, registry, device: base)
+    return tmp_path, base
+
+
+def test_answers_are_sampled_from_the_policy_after_the_turns_so_far(stage):
+    folder, base = stage
+    talk = chat.Chat(folder, temperature=0.9, top_p=0.95, max_tokens=10, seed=4)
+    tokenization = Tokenization(base.tokenizer, 502)
+    for question in ("hello there", "the cat?"):
+        asked = [*talk.turns, {"role": "user", "content": question}] if base.tokenizer.chat_template else question
+        settings = Sampling(1, 0.9, 0.95, max_tokens=10, seed=4)
+        with talk.roles.active("policy") as model:
+            ids = tokenization.prompt_ids(asked)
+            [[expected]] = sample(model, [ids], settings, eos=base.ends | tokenization.stop_ids, pad=base.pad)
+
+        assert talk.answer(question) == base.text(expected.tokens)
+
+    assert [turn["role"] for turn in talk.turns] == ["user", "assistant"] * 2
