@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from alignkit import Reward, hookimpl
+from alignkit import Reward, hookimpl, text_of
 
 
 class Sentiment(Reward):
@@ -23,15 +23,8 @@ class Sentiment(Reward):
         """One compound a completion; of a conversation, the compound of its messages read as one text."""
         from vader import polarity_scores
 
-        texts = [_text(completion) for completion in completions]
+        texts = [text_of(completion) for completion in completions]
         return [polarity_scores(text)["compound"] if text.strip() else None for text in texts]
-
-
-def _text(completion: str | list[dict[str, Any]]) -> str:
-    """What a completion says: itself, or its messages' contents one after the other."""
-    if isinstance(completion, str):
-        return completion
-    return "\n".join(message.get("content") or "" for message in completion)
 
 
 @hookimpl

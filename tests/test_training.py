@@ -5,7 +5,6 @@ import random
 
 import pytest
 import torch
-from accelerate import Accelerator
 from conftest import random_groups, shake, tiny_roles
 
 from alignkit import Loss, Objective, Preferences, UserError
@@ -48,11 +47,11 @@ def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, move
     data = groups() if data is None else data
     terms = [TrainingTerm(o, w, data, data[:4]) for o, w in zip(objectives, weights, strict=True)]
     options = {"batch_size": 4, "learning_rate": 1e-2, "max_grad_norm": 1e9, **settings}
-    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent(), accelerator=Accelerator(cpu=True))
+    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
 
 
 def step_gradient(one):
-    one._compute_frozen_signals()
+    one._open_sources()
     values, _ = one._step(0)
     return {name: parameter.grad.clone() for name, parameter in one.parameters.items()}, values
 

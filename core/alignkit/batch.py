@@ -124,3 +124,29 @@ class Rollouts(Batch):
         count = torch.bincount(self.group, minlength=size)
         others = (count[self.group] - 1).clamp(min=1).to(values.dtype)
         return (total[self.group] - values) / others
+
+    def token_kl(self, estimator: str = "k1") -> Tensor:
+        """(N, T) Schulman's estimates of KL(π‖π_ref) at each sampled token, as at sampling; zero outside the mask.
+
+        With log r = log π_ref − log π: k1 = −log r, k2 = (log r)²/2, k3 = r − 1 − log r. k1 and k3 have the divergence as their
+        mean, k2 nearly so. Source: http://joschu.net/blog/kl-approx.html.
+        """
+        log_ratio = (self.reference_logps - self.logps) * self.mask
+        if estimator == "k1":
+            return -log_ratio
+        return {"k2": log_ratio.square() / 2, "k3": log_ratio.expm1() - log_ratio}[estimator]
+
+    def at_end(self, values: Tensor) -> Tensor:
+        """`values` (N,) laid on the last token of each completion: (N, T), zero elsewhere."""
+        to_come = self.mask.flip(-1).cumsum(-1).flip(-1)
+        return values[:, None] * (self.mask & (to_come == 1))
+
+    def whitened(self, values: Tensor, *, shift: bool = True) -> Tensor:
+        """`values` (N,), or (N, T) over the mask, at variance 1, and at mean 0 unless `shift` is false."""
+        import torch
+
+        mask = self.mask if values.dim() == 2 else torch.ones_like(values, dtype=torch.bool)
+        count = mask.sum()
+        mean = (values * mask).sum() / count
+        variance = ((values - mean).square() * mask).sum() / (count - 1).clamp(min=1)
+        return ((values - mean) * (variance + 1e-8).rsqrt() + (0.0 if shift else mean)) * mask

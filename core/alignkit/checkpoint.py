@@ -31,8 +31,8 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `folder/step-N` atomically, then drop all but the newest `keep`."""
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
+    """Write `folder/step-N` atomically, then drop all but the newest `keep`; returns the step of the oldest kept."""
     from safetensors.torch import save_file
 
     def write(place: Path) -> None:
@@ -43,9 +43,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
     target = folder / f"step-{checkpoint.step:08d}"
     write_folder(target, write)
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
-    return target
+    places = sorted(folder.glob("step-*"))
+    for place in places[:-keep]:
+        shutil.rmtree(place)
+    return int(places[-keep:][0].name.removeprefix("step-"))
 
 
 def latest_checkpoint(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -68,7 +68,8 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     from alignkit.registry import Registry
 
     registry = Registry(plugin)
-    shelves = {shelf.kind: shelf for shelf in (registry.objectives, registry.rewards, registry.formats, registry.models)}
+    kinds = (registry.objectives, registry.rewards, registry.formats, registry.models, registry.samplers, registry.evaluators)
+    shelves = {shelf.kind: shelf for shelf in kinds}
     listing = [
         {
             "name": found.name,
@@ -168,6 +169,8 @@ def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) 
 
 
 def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
 
 

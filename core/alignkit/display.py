@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
 LINE_SECONDS = 10.0
@@ -31,6 +33,16 @@ class TerminalDisplay:
     def note(self, text: str) -> None:
         """A line that stays."""
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def table(self, targets: dict[str, dict[str, dict[str, float | None]]]) -> None:
+        """Measured intervals, a line a target."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        names = list(dict.fromkeys(name for values in targets.values() for name in values))
+        for name in ("", *names):
+            table.add_column(name, justify="left" if not name else "right", overflow="fold")
+        for target, values in targets.items():
+            table.add_row(target, *(_interval(values.get(name)) for name in names))
+        self.console.print(table, soft_wrap=not self.console.is_terminal)
 
     def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
         """Progress of a task of the stage, with its newest numbers."""
@@ -88,3 +100,11 @@ def describe(values: dict[str, float]) -> str:
         parts.append(f"{values['tokens_per_second']:.0f} tokens/s")
         parts.append(f"{values['memory_gb']:.1f} GB")
     return "  ".join(parts)
+
+
+def _interval(value: dict[str, float | None] | None) -> str:
+    """A mean with its interval below it."""
+    if value is None or value["mean"] is None:
+        return ""
+    spread = f"\n{value['low']:.2f}…{value['high']:.2f}" if value["low"] is not None else ""
+    return f"{value['mean']:.3f}{spread}"

@@ -54,3 +54,25 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
     def register_models(register):
         register("our-1b", lambda: "our-organisation/our-1b-instruct")
     """
+
+
+@hookspec
+def register_samplers(register: Callable[..., None]) -> None:
+    """Call `register(cls)` for each `Sampler` class: what draws completions from a role. It is known by `cls.name`;
+    `cls.missing()` says why it cannot be used on this machine.
+
+    @hookimpl
+    def register_samplers(register):
+        register(VllmSampler)
+    """
+
+
+@hookspec
+def register_evaluators(register: Callable[..., None]) -> None:
+    """Call `register(name, measure)` for a measure of a policy's completions. `measure(samples: alignkit.Samples)` returns one
+    number a prompt, None where there is none to give; `evaluate` shows the mean and its interval.
+
+    @hookimpl
+    def register_evaluators(register):
+        register("length", lambda samples: [sum(map(len, tokens)) / len(tokens) for tokens in samples.tokens])
+    """

@@ -13,7 +13,7 @@ from typing import Any
 from alignkit.checkpoint import sha256, write_text
 
 NAME = "manifest.json"
-UNHASHED = ("checkpoints", "signals")
+UNHASHED = ("checkpoints", "signals", "rollouts")
 PACKAGES = ("alignkit", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 

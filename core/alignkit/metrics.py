@@ -37,17 +37,6 @@ class Averages:
         """The averages so far; a metric without weight is left out."""
         return {name: total / weight for name, (total, weight) in self.sums.items() if weight > 0}
 
-    def reduced(self, reduce_: object) -> Averages:
-        """These averages summed over processes by accelerate's `reduce`."""
-        import torch
-
-        names = sorted(self.sums)
-        flat = torch.tensor([self.sums[name] for name in names], dtype=torch.float64)
-        flat = reduce_(flat)  # type: ignore[operator]
-        merged = Averages()
-        merged.sums = {name: (float(row[0]), float(row[1])) for name, row in zip(names, flat, strict=True)}
-        return merged
-
 
 class MetricsFile:
     """`metrics.jsonl`: one line a record, each with its step; a resumed run first drops the lines after its checkpoint."""

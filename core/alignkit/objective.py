@@ -6,7 +6,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from alignkit.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,11 +78,11 @@ class Objective(BaseModel):
 
 
 class OnlineObjective(Objective):
-    """A method that learns from the policy's own samples."""
+    """A method that learns from the policy's own samples, `epochs` times `minibatches` optimizer steps from each batch of them."""
 
-    samples_per_prompt: int = 4
-    epochs: int = 1
-    minibatches: int = 1
+    samples_per_prompt: int = Field(4, ge=1, description="completions sampled for each prompt")
+    epochs: int = Field(1, ge=1, description="passes over each batch of samples")
+    minibatches: int = Field(1, ge=1, description="optimizer steps of each pass; a minibatch holds whole prompts")
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:
         """What `loss` will need, computed once for each batch of rollouts, without gradient."""
@@ -95,3 +97,14 @@ class Reward(BaseModel):
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
         """One number a completion, higher is better; None abstains. Conversations come as lists of messages."""
         raise NotImplementedError(f"{type(self).__name__} defines no `score`")
+
+
+def needed_column(columns: Mapping[str, list[Any]], name: str, reward: str) -> list[Any]:
+    """The data's column `name`, one entry a completion. Raises UserError with the columns there are where it is missing."""
+    if name not in columns:
+        raise UserError(
+            f"it needs the data's column {name!r}, which is missing; found: {', '.join(sorted(columns)) or 'none'}",
+            where=f"reward {reward!r}",
+            hint=f"Say which it is with the reward's option `column`, or with `rename: {{FOUND: {name}}}` in the recipe's data entry.",
+        )
+    return columns[name]

@@ -72,21 +72,20 @@ class StepGradient:
     """The gradient of one optimizer step: Σ over objectives of λ · (summed gradient ÷ summed weight).
 
     Micro-batches add gradients of weighted sums to `.grad`; `close_term` divides them by the term's total weight over
-    all micro-batches and processes, so no cut into micro-batches changes the result.
+    all micro-batches, so no cut into micro-batches changes the result.
     """
 
-    def __init__(self, parameters: dict[str, nn.Parameter], reduce_: Any) -> None:
-        self.parameters, self.reduce = parameters, reduce_
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
+        self.parameters = parameters
         self.total: dict[str, Tensor] = {}
         for parameter in parameters.values():
             parameter.grad = None
 
     def close_term(self, factor: float, weight: float) -> None:
         """Fold what `.grad` holds into the step's gradient, times factor ÷ weight; a term without weight adds nothing."""
-        total_weight = float(self.reduce(torch.tensor(weight, dtype=torch.float64)))
         for name, parameter in self.parameters.items():
             gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-            gradient = self.reduce(gradient).mul_(factor / total_weight if total_weight > 0 else 0.0)
+            gradient = gradient.mul_(factor / weight if weight > 0 else 0.0)
             self.total[name] = self.total[name].add_(gradient) if name in self.total else gradient
             parameter.grad = None
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
-from alignkit import __version__, recipe
+from alignkit import __version__
 from alignkit.checkpoint import disk_errors, locked
 from alignkit.data.loading import fingerprint as data_fingerprint
 from alignkit.display import TerminalDisplay
@@ -25,7 +23,7 @@ def run_plan(plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
     folder = out / plan.recipe.name
     summaries: dict[str, dict[str, Any]] = {}
     with locked(folder), disk_errors(folder):
-        shop = Workshop(plan, registry, folder, display, Accelerator())
+        shop = Workshop(plan, registry, folder, display)
         fingerprints: dict[str, str] = {}
         base = base_fingerprint(plan.recipe.model, registry)
         for name, planned in plan.stages.items():
@@ -56,9 +54,12 @@ def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: st
         for term in planned.terms
     ]
     code = {term.objective.name: registry.objectives.source_hash(term.objective.name) for term in planned.terms}
-    if isinstance(stage, recipe.Label):
-        code[stage.reward[0]] = registry.rewards.source_hash(stage.reward[0])
-    read = {name: done[name] if name in plan.stages else data_fingerprint(plan.data[name]) for name in stage.inputs}
+    for reward in (*planned.rewards, *planned.watch, *(reward for rewards in planned.best for reward in rewards)):
+        if reward.call is not None:
+            code[reward.name] = registry.rewards.source_hash(reward.name)
+    code |= {measure: registry.evaluators.source_hash(measure) for measure in planned.measures}
+    needed = plan.recipe.needs(stage)
+    read = {name: done[name] if name in plan.stages else data_fingerprint(plan.data[name]) for name in needed}
     if planned.held_out is not None:
         read["held out"] = data_fingerprint(planned.held_out)
     return {

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from alignkit.errors import UserError, nearest
 from alignkit.objective import Objective, OnlineObjective, Reward
-from alignkit.recipe import Data, Recipe, Sample, Stage, Train, explain
+from alignkit.recipe import BASE, Data, Evaluate, Label, Recipe, RewardTerm, Sample, Stage, Train, explain
 from alignkit.registry import Registry
+from alignkit.sampling.labelling import WeightedReward
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,27 @@ class PlannedTerm:
     on: str
 
 
+    @property
+    def online(self) -> bool:
+        """Whether the objective learns from its own samples."""
+        return isinstance(self.objective, OnlineObjective)
+
+
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with its objectives (train) or its reward (label) made and checked."""
+    """A stage with its objectives and rewards made and checked.
+
+    rewards: what a stage trains for, labels by, or evaluates by; watch: what training measures besides; best: for each
+    target of `evaluate`, the rewards that choose among its samples.
+    """
 
     name: str
     stage: Stage
     terms: tuple[PlannedTerm, ...] = ()
-    reward: Reward | Callable[..., Any] | None = None
+    rewards: tuple[WeightedReward, ...] = ()
+    watch: tuple[WeightedReward, ...] = ()
+    best: tuple[tuple[WeightedReward, ...], ...] = ()
+    measures: tuple[str, ...] = ()
     held_out: Data | None = None
 
     @property
@@ -44,15 +58,19 @@ class PlannedStage:
             )
             length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g} epochs"
             start = f", starting from {stage.start}" if stage.start else ""
+            for_ = f" for {_names(self.rewards)}" if self.rewards else ""
             roles = ", ".join(sorted(set().union(*(term.objective.trains for term in self.terms))))
             pace = f"{length} of {stage.batch_size} groups, learning rate {stage.learning_rate:g}"
-            return f"train {terms} on {stage.on}{start}: {pace}, trains {roles}"
+            return f"train {terms}{for_} on {stage.on}{start}: {pace}, trains {roles}"
         if isinstance(stage, Sample):
             return (
                 f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most {stage.max_tokens} tokens each"
             )
+        if isinstance(stage, Evaluate):
+            targets = ", ".join(target.name for target in stage.evaluate)
+            return f"evaluate {targets} on {stage.on} by {_names(self.rewards) or 'measures alone'}, against {stage.against}"
         noise = f" with choice noise of temperature {stage.noise:g}" if stage.noise else ""
-        return f"label {stage.label} by {stage.reward[0]}{noise}"
+        return f"label {stage.label} by {_names(self.rewards)}{noise}"
 
 
 @dataclass(frozen=True)
@@ -98,27 +116,115 @@ def resolve(spec: Data, beside: Path, where: str, registry: Registry) -> Data:
 
 
 def _plan_stage(name: str, stage: Stage, recipe: Recipe, registry: Registry, beside: Path) -> PlannedStage:
-    planned = PlannedStage(name, stage)
+    where = f"stages.{name}"
     if isinstance(stage, Train):
-        terms = tuple(
-            PlannedTerm(_make_objective(registry, term.objective, term.options, f"stages.{name}.train"), term.weight, term.on or stage.on)
-            for term in stage.train
-        )
-        held_out = stage.held_out
-        if isinstance(held_out, Data):
-            held_out = resolve(held_out, beside, f"stages.{name}.held_out", registry)
-        if isinstance(held_out, float) and not 0 < held_out < 1:
-            raise UserError(f"a share lies between 0 and 1, found {held_out:g}", where=f"stages.{name}.held_out")
-        if stage.start:
-            _require(recipe, stage.start, Train, f"stages.{name}.start")
-        return replace(planned, terms=terms, held_out=held_out if isinstance(held_out, Data) else None)
+        return _plan_train(PlannedStage(name, stage), stage, recipe, registry, beside)
     if isinstance(stage, Sample):
-        if stage.sample != "base":
-            _require(recipe, stage.sample, Train, f"stages.{name}.sample")
-        return planned
-    if stage.label in recipe.stages:
-        _require(recipe, stage.label, Sample, f"stages.{name}.label")
-    return replace(planned, reward=_make_reward(registry, *stage.reward, where=f"stages.{name}.by"))
+        registry.samplers.get(stage.sampler, f"{where}.sampler")
+        _require_policy(recipe, stage.sample, registry, f"{where}.sample")
+        return PlannedStage(name, stage)
+    if isinstance(stage, Label):
+        if stage.label in recipe.stages:
+            _require(recipe, stage.label, Sample, f"{where}.label")
+        return PlannedStage(name, stage, rewards=_make_rewards(stage.by, recipe, registry, f"{where}.by"))
+    registry.samplers.get(stage.sampler, f"{where}.sampler")
+    for target in stage.evaluate:
+        if target.stage != BASE:
+            _require(recipe, target.stage, Train, f"{where}.evaluate")
+    judges = [t.stage for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)]
+    if judges and len(judges) < len(stage.evaluate):
+        raise UserError(
+            f"{judges[0]!r} is a reward model, and others of these are not",
+            where=f"{where}.evaluate",
+            hint="Evaluate reward models on pairs and policies on prompts, in two stages.",
+        )
+    if judges and stage.by:
+        raise UserError("reward models are judged by the data's ranks, not by rewards", where=f"{where}.by")
+    _require_policy(recipe, stage.against, registry, f"{where}.against")
+    measures = tuple(term.reward for term in stage.by if term.reward in registry.evaluators.items and term.reward not in recipe.stages)
+    rewards = tuple(term for term in stage.by if term.reward not in measures)
+    return PlannedStage(
+        name,
+        stage,
+        rewards=_make_rewards(rewards, recipe, registry, f"{where}.by"),
+        best=tuple(_make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate),
+        measures=measures or tuple(sorted(registry.evaluators.items)),
+    )
+
+
+def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: Registry, beside: Path) -> PlannedStage:
+    where = f"stages.{planned.name}"
+    terms = tuple(
+        PlannedTerm(_make_objective(registry, term.objective, term.options, f"{where}.train"), term.weight, term.on or stage.on)
+        for term in stage.train
+    )
+    held_out = stage.held_out
+    if isinstance(held_out, Data):
+        held_out = resolve(held_out, beside, f"{where}.held_out", registry)
+    if isinstance(held_out, float) and not 0 < held_out < 1:
+        raise UserError(f"a share lies between 0 and 1, found {held_out:g}", where=f"{where}.held_out")
+    if stage.start:
+        _require(recipe, stage.start, Train, f"{where}.start")
+    online = [term for term in terms if term.online]
+    if online and not stage.reward:
+        raise UserError(
+            f"the objective {online[0].objective.name!r} learns from rewards, and the stage names none",
+            where=where,
+            hint=f"Add `reward:`, a reward-model stage or one of: {', '.join(sorted(registry.rewards.items))}.",
+        )
+    if not online and (stage.reward or stage.watch):
+        raise UserError("no objective of this stage samples completions, so there is nothing to reward", where=f"{where}.reward")
+    for term in online:
+        registry.samplers.get(stage.sampling.sampler, f"{where}.sampling.sampler")
+        assert isinstance(term.objective, OnlineObjective)
+        if term.objective.minibatches > stage.batch_size:
+            raise UserError(
+                f"{term.objective.minibatches} minibatches cannot be made of {stage.batch_size} prompts",
+                where=f"{where}.train.{term.objective.name}.minibatches",
+                hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
+            )
+    return replace(
+        planned,
+        terms=terms,
+        rewards=_make_rewards(stage.reward, recipe, registry, f"{where}.reward"),
+        watch=_make_rewards(stage.watch, recipe, registry, f"{where}.watch"),
+        held_out=held_out if isinstance(held_out, Data) else None,
+    )
+
+
+def _make_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> tuple[WeightedReward, ...]:
+    """Each reward looked up: a stage that trains a reward model, or a registered reward."""
+    made = []
+    for term in terms:
+        stage = recipe.stages.get(term.reward)
+        if stage is not None and term.reward in registry.rewards.items:
+            raise UserError(f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage.")
+        if stage is None:
+            call = _make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
+            made.append(WeightedReward(term.reward, term.weight, term.standardize, call))
+            continue
+        if term.options:
+            raise UserError("a reward-model stage takes no options", where=f"{where}.{term.reward}")
+        if not trains_reward(stage, registry):
+            raise UserError(f"the stage {term.reward!r} trains no reward model", where=where)
+        made.append(WeightedReward(term.reward, term.weight, term.standardize))
+    return tuple(made)
+
+
+def trains_reward(stage: Stage, registry: Registry) -> bool:
+    """Whether a stage's result is a reward model."""
+    if not isinstance(stage, Train):
+        return False
+    made = [registry.objectives.get(term.objective)(**term.options) for term in stage.train]
+    return set().union(*(set(objective.trains) for objective in made)) == {"reward"}
+
+
+def _require_policy(recipe: Recipe, name: str, registry: Registry, where: str) -> None:
+    if name == BASE:
+        return
+    _require(recipe, name, Train, where)
+    if trains_reward(recipe.stages[name], registry):
+        raise UserError(f"the stage {name!r} is a reward model; it scores completions and writes none", where=where)
 
 
 def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where: str) -> None:
@@ -129,15 +235,15 @@ def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where:
 
 
 def _make_objective(registry: Registry, name: str, options: dict[str, Any], where: str) -> Objective:
-    cls = registry.objectives.get(name, where)
-    objective = _validated(cls, options, f"{where}.{name}")
-    if isinstance(objective, OnlineObjective):
-        raise UserError(f"the objective {name!r} learns from its own samples, which this version does not run yet", where=where)
-    return objective
+    return _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
 
 
-def _make_reward(registry: Registry, name: str, options: dict[str, Any], where: str) -> Reward | Callable[..., Any]:
-    reward = registry.rewards.get(name, where)
+def _make_reward(
+    registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]
+) -> Reward | Callable[..., Any]:
+    if name not in registry.rewards.items:
+        raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))
+    reward = registry.rewards.get(name)
     if isinstance(reward, type):
         return _validated(reward, options, f"{where}.{name}")
     if options:
@@ -155,3 +261,7 @@ def _validated(cls: Any, options: dict[str, Any], where: str) -> Any:
 def _options(objective: Objective) -> str:
     options = ", ".join(f"{key}={value}" for key, value in objective.model_dump(exclude_unset=True).items())
     return f"{objective.name}({options})" if options else objective.name
+
+
+def _names(rewards: tuple[WeightedReward, ...]) -> str:
+    return " + ".join(reward.name if reward.weight == 1 else f"{reward.weight:g} × {reward.name}" for reward in rewards)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import pluggy
 from alignkit import hookspecs
 from alignkit.errors import UserError, nearest
 from alignkit.objective import ROLES, Data, Objective, Reward
+from alignkit.sampling import samplers
+from alignkit.sampling.sampler import Sampler
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,19 @@ class Shelf:
 
 
 class Registry:
-    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`."""
+    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`, `evaluators`.
+
+    Core's own sampler is the first plugin's.
+    """
 
     def __init__(self, files: list[Path] | None = None) -> None:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
         self.formats, self.models = Shelf("format"), Shelf("model")
+        self.samplers, self.evaluators = Shelf("sampler"), Shelf("measure")
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
+        self._load("alignkit", f"alignkit {version('alignkit')}", lambda: samplers)
         for entry in sorted(entry_points(group="alignkit"), key=lambda entry: entry.name):
             distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             self._load(entry.name, distribution, entry.load)
@@ -99,6 +106,8 @@ class Registry:
             ("register_rewards", self._reward),
             ("register_formats", self._format),
             ("register_models", self._model),
+            ("register_samplers", self._sampler),
+            ("register_evaluators", self._evaluator),
         ):
             for implementation in getattr(self.manager.hook, hook).get_hookimpls():
                 if implementation.plugin is module:
@@ -120,6 +129,13 @@ class Registry:
     def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
         self.models.add(plugin, name, locate)
 
+    def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
+        check_sampler(cls, plugin)
+        self.samplers.add(plugin, cls.name, cls)
+
+    def _evaluator(self, plugin: Plugin, name: str, measure: Callable[..., Any]) -> None:
+        self.evaluators.add(plugin, name, measure)
+
 
 def check_objective(cls: Any, plugin: Plugin) -> None:
     """Refuse a class that could not be trained, with the declaration it lacks."""
@@ -135,6 +151,14 @@ def check_objective(cls: Any, plugin: Plugin) -> None:
         for role in () if isinstance(declared, property) else declared:
             if role not in ROLES:
                 raise UserError(f"{label} {declaration} the unknown role {role!r}", hint=nearest(role, ROLES))
+
+
+def check_sampler(cls: Any, plugin: Plugin) -> None:
+    """Refuse a class that could not sample."""
+    if not (isinstance(cls, type) and issubclass(cls, Sampler)):
+        raise UserError(f"plugin {plugin.name!r} registers {cls!r} as a sampler; a subclass of alignkit.Sampler is expected")
+    if not isinstance(getattr(cls, "name", None), str):
+        raise UserError(f'sampler {cls.__name__} of plugin {plugin.name!r} has no name; add `name = "…"`')
 
 
 def _import_file(path: Path) -> Any:

@@ -1,8 +1,7 @@
-"""The one training loop: every objective, alone or in a mixture, on fixed data."""
+"""The one training loop: every objective, alone or in a mixture, on fixed data or on its own samples."""
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -18,14 +17,16 @@ from torch import Tensor
 from alignkit.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from alignkit.data.baselines import length_only_accuracy
 from alignkit.data.example import Group
-from alignkit.data.order import micro_batches, step_indices, steps_per_epoch
+from alignkit.data.order import micro_batches, steps_per_epoch
 from alignkit.errors import UserError
 from alignkit.metrics import Averages, MetricsFile
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
-from alignkit.objective import Loss, Objective
+from alignkit.objective import Loss, Objective, OnlineObjective
 from alignkit.optimization import StepGradient, learning_rate, load_optimizer_state, make_optimizer, optimizer_state
 from alignkit.recipe import Training
+from alignkit.rollouts import Draw, RolloutSource
+from alignkit.sources import FixedSource, Source
 
 HALF_LOSS_SCALE = 1024.0  # keeps float16 gradients of activations above underflow; divided out with the weight
 
@@ -44,12 +45,16 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class TrainingTerm:
-    """One objective of the stage, its weight in the sum, and its groups, for training and held out."""
+    """One objective of the stage, its weight in the sum, and its groups, for training and held out.
+
+    draw: for an online objective, what samples completions of the groups, which are prompts, and scores them.
+    """
 
     objective: Objective
     weight: float
     groups: Sequence[Group]
     held_out: Sequence[Group] = ()
+    draw: Draw | None = None
 
 
 class Interrupted(Exception):
@@ -68,34 +73,37 @@ class Trainer:
         seed: int,
         folder: Path,
         display: Display,
-        accelerator: Any,
         track: Callable[[int, dict[str, float]], None] = lambda step, values: None,
     ) -> None:
         self.roles, self.terms, self.settings, self.seed = roles, terms, settings, seed
-        self.folder, self.display, self.accelerator, self.track = folder, display, accelerator, track
-        self.steps = settings.steps or math.ceil(settings.epochs * steps_per_epoch(len(terms[0].groups), settings.batch_size))
+        self.folder, self.display, self.track = folder, display, track
         self.parameters = roles.trainable()
         self.optimizer = make_optimizer(list(self.parameters.values()), settings)
-        self.save_every = settings.save_every or max(10, self.steps // 10)
         self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
-        frozen = [self._frozen_roles(term.objective) for term in terms]
-        budget = 2 * settings.micro_batch_tokens
-        self.cached = [
-            FrozenSignals(folder / "signals" / f"train-{i}", roles, names, term.groups, budget)
-            for i, (term, names) in enumerate(zip(terms, frozen, strict=True))
-        ]
-        self.cached_held_out = [
-            FrozenSignals(folder / "signals" / f"held-out-{i}", roles, names, term.held_out, budget)
-            for i, (term, names) in enumerate(zip(terms, frozen, strict=True))
-        ]
+        self.sources = [self._source(term, f"train-{number}") for number, term in enumerate(terms)]
+        self.held_out = [self._fixed(term, term.held_out, f"held-out-{number}") for number, term in enumerate(terms)]
+        once = steps_per_epoch(len(terms[0].groups), settings.batch_size) * updates_per_batch(terms[0].objective)
+        self.steps = settings.steps or math.ceil(settings.epochs * once)
+        self.save_every = settings.save_every or max(10, self.steps // 10)
 
-    def _frozen_roles(self, objective: Objective) -> list[str]:
-        return sorted(name for name in objective.reads if not self.roles.roles[name].trainable)
+    def _source(self, term: TrainingTerm, name: str) -> Source:
+        if not isinstance(term.objective, OnlineObjective):
+            return self._fixed(term, term.groups, name)
+        assert term.draw is not None, "an online objective needs something to draw samples with"
+        return RolloutSource(
+            term.objective, term.groups, term.draw, self.roles, folder=self.folder / "rollouts" / term.objective.name, seed=self.seed,
+            batch_size=self.settings.batch_size, budget=2 * self.settings.micro_batch_tokens, note=self.display.note,
+        )  # fmt: skip
+
+    def _fixed(self, term: TrainingTerm, groups: Sequence[Group], name: str) -> FixedSource:
+        frozen = sorted(role for role in term.objective.reads if not self.roles.roles[role].trainable)
+        cache = FrozenSignals(self.folder / "signals" / name, self.roles, frozen, groups, 2 * self.settings.micro_batch_tokens)
+        return FixedSource(groups, cache, self.seed, self.settings.batch_size)
 
     def run(self) -> dict[str, float]:
         """Train from the newest checkpoint, or from the start, to the end; returns the last held-out metrics."""
         start, held_out = self._resume()
-        self._compute_frozen_signals()
+        self._open_sources()
         metrics = MetricsFile(self.folder / "metrics.jsonl", start)
         with _sigterm() as interrupted:
             for step in range(start, self.steps):
@@ -120,35 +128,37 @@ class Trainer:
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One optimizer step; returns its metrics and the tree tokens it processed."""
-        torch.manual_seed(self.seed * 1_000_003 + step)  # dropout: a function of the step, so resuming needs no random state
-        averages, tokens = Averages(), 0
-        gradient = StepGradient(self.parameters, self._sum)
-        for number, term in enumerate(self.terms):
-            indices = step_indices(self.seed, step, len(term.groups), self.settings.batch_size)
+        averages, tokens, begun, counted = Averages(), 0, {}, 0.0
+        gradient = StepGradient(self.parameters)
+        for term, source in zip(self.terms, self.sources, strict=True):
+            begun |= {f"{self._prefix(term)}{name}": value for name, value in source.begin(step).items()}
+            torch.manual_seed(self.seed * 1_000_003 + step)  # dropout: a function of the step, so resuming needs no random state
             weight = 0.0
-            for part in self._mine(micro_batches(term.groups, indices, self.settings.micro_batch_tokens)):
-                loss = self._loss(term.objective, term.groups, part, self.cached[number])
+            for part in micro_batches(source.groups, source.indices(step), self.settings.micro_batch_tokens):
+                loss = self._loss(term.objective, source, part)
                 total, share = _weighted(loss)
                 self._require_finite(float(total.detach()), f"the loss of {term.objective.name}", step)
                 if total.requires_grad:
                     (total * self.loss_scale).backward()
                 weight += share
                 averages.add_loss(loss, self._prefix(term))
-                tokens += sum(term.groups[index].tokens for index in part)
+                tokens += sum(source.groups[index].tokens for index in part)
             gradient.close_term(term.weight / self.loss_scale, weight)
+            counted += weight
         norm = gradient.finish(self.settings.max_grad_norm)
         self._require_finite(norm, "the gradient", step)
         rate = learning_rate(self.settings, step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
-        values = averages.reduced(self._sum).means()
-        return {**values, "learning_rate": rate, "grad_norm": norm}, int(self._sum(torch.tensor(tokens)))
+        if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
+            self.optimizer.step()
+        values = averages.means()
+        return {**begun, **values, "learning_rate": rate, "grad_norm": norm}, tokens
 
-    def _loss(self, objective: Objective, groups: Sequence[Group], part: list[int], cache: FrozenSignals) -> Loss:
-        rows = self.roles.rows([groups[index] for index in part]).to(self.roles.base.device)
-        signals = cache.attach(rows, part)
-        for name in sorted((set(objective.trains) | set(objective.reads)) - set(cache.names)):
+    def _loss(self, objective: Objective, source: Source, part: list[int]) -> Loss:
+        rows = self.roles.rows([source.groups[index] for index in part]).to(self.roles.base.device)
+        signals = source.attach(rows, part)
+        for name in sorted((set(objective.trains) | set(objective.reads)) - set(source.names)):
             signals |= self.roles.signals(name, rows, entropy=objective.entropy and name == "policy")
         return objective.loss(rows.batch.with_(**signals))
 
@@ -156,40 +166,24 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Loss and metrics on the held-out groups, as `held_out/…`; for ranked data with the length-only baseline beside them."""
         averages = Averages()
-        for number, term in enumerate(self.terms):
-            parts = micro_batches(term.held_out, range(len(term.held_out)), 2 * self.settings.micro_batch_tokens)
-            for part in self._mine(parts):
-                averages.add_loss(self._loss(term.objective, term.held_out, part, self.cached_held_out[number]), self._prefix(term))
-        values = {f"held_out/{name}": value for name, value in averages.reduced(self._sum).means().items()}
+        with self.roles.without_dropout():
+            for term, source in zip(self.terms, self.held_out, strict=True):
+                for part in micro_batches(source.groups, range(len(source.groups)), 2 * self.settings.micro_batch_tokens):
+                    averages.add_loss(self._loss(term.objective, source, part), self._prefix(term))
+        values = {f"held_out/{name}": value for name, value in averages.means().items()}
         baseline = length_only_accuracy(self.terms[0].held_out)
         return values if baseline is None else {**values, "held_out/length_only_accuracy": baseline}
 
     def _prefix(self, term: TrainingTerm) -> str:
         return f"{term.objective.name}/" if len(self.terms) > 1 else ""
 
-    def _mine(self, parts: list[list[int]]) -> list[list[int]]:
-        """This process's share of the micro-batches."""
-        return parts[self.accelerator.process_index :: self.accelerator.num_processes]
+    def _open_sources(self) -> None:
+        def show(task: str) -> Callable[[int, int], None]:
+            return lambda done, total: self.display.advance(task, done, total, {})
 
-    def _sum(self, tensor: Tensor) -> Tensor:
-        if self.accelerator.num_processes == 1:
-            return tensor
-        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
-
-    def _compute_frozen_signals(self) -> None:
-        size = self.settings.batch_size
-        for term, cache, held_out in zip(self.terms, self.cached, self.cached_held_out, strict=True):
-            if not cache.names:
-                continue
-            visited = {i for step in range(self.steps) for i in step_indices(self.seed, step, len(term.groups), size)}
-            for task, part, wanted in (("reference", cache, visited), ("held-out reference", held_out, range(len(term.held_out)))):
-                part.compute(
-                    list(wanted),
-                    lambda done, total, task=task: self.display.advance(task, done, total, {}),
-                    rank=self.accelerator.process_index,
-                    world=self.accelerator.num_processes,
-                    wait=self.accelerator.wait_for_everyone,
-                )
+        for source, held_out in zip(self.sources, self.held_out, strict=True):
+            source.open(self.steps, show("reference"))
+            held_out.open(steps_per_epoch(len(held_out.groups), self.settings.batch_size), show("held-out reference"))
 
     def _require_finite(self, value: float, what: str, step: int) -> None:
         if not math.isfinite(value):
@@ -200,13 +194,13 @@ class Trainer:
             )
 
     def _save(self, step: int, held_out: dict[str, float]) -> None:
-        if not self.accelerator.is_main_process:
-            return
         tensors = {f"weights/{name}": parameter.detach().cpu().contiguous() for name, parameter in self.parameters.items()}
         moments, numbers = optimizer_state(self.optimizer)
         tensors |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}
         state = {"optimizer": numbers, "held_out": held_out, "objectives": [term.objective.state for term in self.terms]}
-        save_checkpoint(self.folder / "checkpoints", Checkpoint(step, tensors, state), self.settings.keep_checkpoints)
+        kept = save_checkpoint(self.folder / "checkpoints", Checkpoint(step, tensors, state), self.settings.keep_checkpoints)
+        for source in self.sources:
+            source.forget_before(kept)
 
     def _resume(self) -> tuple[int, dict[str, float]]:
         checkpoint = latest_checkpoint(self.folder / "checkpoints", self.display.note)
@@ -259,6 +253,6 @@ def _sigterm() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def write_summary(path: Path, values: dict[str, float]) -> None:
-    """The stage's final numbers, for people and for `report`."""
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+def updates_per_batch(objective: Objective) -> int:
+    """Optimizer steps that one batch of groups serves."""
+    return objective.epochs * objective.minibatches if isinstance(objective, OnlineObjective) else 1

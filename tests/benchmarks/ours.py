@@ -73,10 +73,10 @@ def main() -> None:
     settings = recipe.Training(learning_rate=LEARNING_RATE, batch_size=size, micro_batch_tokens=args.tokens, schedule="constant", warmup=0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent(), accelerator=accelerator
+            roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent()
         )
         began = time.perf_counter()
-        trainer._compute_frozen_signals()
+        trainer._open_sources()
         reference = (time.perf_counter() - began) / len(groups) if args.work == "dpo" else 0.0
         seconds = []
         for step in range(args.steps):

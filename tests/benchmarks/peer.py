@@ -50,7 +50,9 @@ def main() -> None:
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
-    trainer._get_train_sampler = lambda *unused: SequentialSampler(trainer.train_dataset)  # the same examples in every step as the other side
+    trainer._get_train_sampler = lambda *unused: SequentialSampler(
+        trainer.train_dataset
+    )  # the same examples in every step as the other side
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(report(args.work, "trl", args.dtype, clock.seconds, first_loss=losses[0]))

@@ -8,7 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
-from alignkit.sampling.engine import Sampling, choose, sample
+from alignkit.sampling.choosing import choose
+from alignkit.sampling.engine import _uniforms, sample
+from alignkit.sampling.sampler import Drawn, Sampling
 
 EOS, PAD, VOCABULARY = 1, 0, 31
 SIZES = {
@@ -35,8 +37,13 @@ def model(request):
 
 
 def draw(model, prompts, *, eos=EOS, **changes):
+    """The tokens of `drawn`."""
+    return [[one.tokens for one in of_prompt] for of_prompt in drawn(model, prompts, eos=eos, **changes)]
+
+
+def drawn(model, prompts, *, eos=EOS, numbers=None, text=None, **changes) -> list[list[Drawn]]:
     settings = replace(Sampling(per_prompt=3, max_tokens=12, seed=7, batch_size=2), **changes)
-    return sample(model, prompts, settings, eos={eos}, pad=PAD)
+    return sample(model, prompts, settings, eos={eos}, pad=PAD, numbers=numbers, text=text)
 
 
 def alone(model, prompt, tokens):
@@ -56,15 +63,13 @@ def test_greedy_equals_transformers_own_generation(model, batch_size):
 
 
 def test_each_sample_is_what_its_own_random_numbers_choose_without_cache_or_batch(model):
-    from alignkit.sampling.engine import _uniforms
-
     samples = draw(model, PROMPTS, top_p=0.9, temperature=0.8)
 
     for i, prompt in enumerate(PROMPTS):
         uniforms = _uniforms(Sampling(seed=7, max_tokens=12), [i], 3)
         for k, tokens in enumerate(samples[i]):
             logits = alone(model, prompt, tokens)
-            assert choose(logits, uniforms[k, : len(tokens)], 0.8, 0.9).tolist() == tokens
+            assert choose(logits, uniforms[k, : len(tokens)], Sampling(top_p=0.9, temperature=0.8))[0].tolist() == tokens
 
 
 def test_samples_do_not_depend_on_how_prompts_are_batched(model):
@@ -105,40 +110,6 @@ def test_frequencies_follow_the_softmax(model):
     assert chi_square < len(likely) + 5 * math.sqrt(2 * len(likely))
 
 
-def test_top_p_keeps_the_fewest_tokens_that_reach_it():
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(2000, 4)
-    uniform = (torch.arange(2000) + 0.5) / 2000  # evenly spread, so that frequencies are exact to a thousandth
-
-    counts = torch.bincount(choose(logits, uniform, 1.0, 0.7), minlength=4) / 2000
-
-    # 0.5 alone does not reach 0.7; 0.5 and 0.3 do, and their probabilities are 5/8 and 3/8 of what is left.
-    assert counts.tolist() == pytest.approx([0.625, 0.375, 0, 0], abs=1e-3)
-
-
-@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
-@pytest.mark.parametrize("top_p", [0.05, 0.9, 0.999])
-def test_top_p_equals_sorting_the_whole_vocabulary(spread, top_p):
-    logits = torch.randn(3, 2000, generator=torch.Generator().manual_seed(0)) * spread
-    uniform = torch.tensor([0.02, 0.6, 0.97])
-    expected = []
-    for row, u in zip(logits.double().softmax(-1), uniform.tolist(), strict=True):
-        likelihood, token = row.sort(descending=True)
-        size = int((likelihood.cumsum(0) < top_p).sum()) + 1  # the first that reaches top_p is the last in
-        nucleus = torch.zeros_like(row)
-        nucleus[token[:size]] = likelihood[:size] / likelihood[:size].sum()
-        expected.append(int((nucleus.cumsum(0) <= u).sum()))
-
-    assert choose(logits, uniform, 1.0, top_p).tolist() == expected
-
-
-@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-24])
-def test_no_token_of_probability_zero_is_chosen(uniform):
-    logits = torch.full((1, 6), -math.inf)
-    logits[0, 2] = logits[0, 3] = 1.0
-
-    assert int(choose(logits, torch.tensor([uniform]), 1.0, 1.0)) in (2, 3)
-
-
 def test_an_end_of_sequence_ends_a_sample_and_is_part_of_it(model):
     samples = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, max_tokens=30) for tokens in of_prompt]
     ended = [tokens for tokens in samples if EOS in tokens]
@@ -155,7 +126,7 @@ def test_no_sample_is_longer_than_allowed(model):
 def test_without_any_end_of_sequence_every_sample_is_full(model):
     samples = sample(model, PROMPTS, Sampling(per_prompt=2, max_tokens=6), eos=set(), pad=PAD)
 
-    assert {len(tokens) for of_prompt in samples for tokens in of_prompt} == {6}
+    assert {len(one.tokens) for of_prompt in samples for one in of_prompt} == {6}
 
 
 def test_training_flags_return_even_after_a_failure(model):
@@ -207,3 +178,87 @@ def test_no_prompts_give_no_samples(model):
 def test_an_empty_prompt_is_refused(model):
     with pytest.raises(ValueError, match="prompt 1 has no tokens"):
         draw(model, [[5], []])
+
+
+@pytest.mark.parametrize("changes", [{}, {"temperature": 0.7, "top_p": 0.8}, {"temperature": 0}, {"min_tokens": 4, "top_k": 5}])
+def test_log_probabilities_are_the_models_own_without_temperature_or_cuts(model, changes):
+    for prompt, of_prompt in zip(PROMPTS, drawn(model, PROMPTS, **changes), strict=True):
+        for one in of_prompt:
+            expected = alone(model, prompt, one.tokens).gather(1, torch.tensor(one.tokens)[:, None])[:, 0]
+            assert one.logps == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_finished_says_whether_the_model_ended_the_sample(model):
+    samples = [one for of_prompt in drawn(model, PROMPTS, per_prompt=40) for one in of_prompt]
+
+    assert {one.finished for one in samples} == {True, False}
+    assert all(one.finished == (one.tokens[-1] == EOS) for one in samples)
+
+
+def test_a_sample_that_ends_with_the_last_token_allowed_is_finished(model):
+    everything = set(range(VOCABULARY))
+    [[one]] = sample(model, [[5]], Sampling(per_prompt=1, max_tokens=1), eos=everything, pad=PAD)
+
+    assert one.finished
+    assert len(one.tokens) == len(one.logps) == 1
+
+
+def test_the_number_of_a_prompt_decides_its_samples_not_its_place(model):
+    expected = draw(model, PROMPTS, batch_size=1)
+    order = [3, 0, 4]
+
+    assert draw(model, [PROMPTS[i] for i in order], numbers=order) == [expected[i] for i in order]
+    assert draw(model, PROMPTS[:1], numbers=[6]) != expected[:1]
+
+
+def test_a_step_draws_other_samples(model):
+    assert draw(model, PROMPTS, step=1) == draw(model, PROMPTS, step=1) != draw(model, PROMPTS, step=2)
+
+
+def test_numbers_are_one_a_prompt(model):
+    with pytest.raises(ValueError, match="2 numbers for 5 prompts"):
+        draw(model, PROMPTS, numbers=[0, 1])
+
+
+def test_no_sample_ends_before_min_tokens_were_drawn(model):
+    short = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40) for tokens in of_prompt if len(tokens) <= 4]
+    samples = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, min_tokens=4) for tokens in of_prompt]
+
+    assert short, "without it, some are as short"
+    assert min(map(len, samples)) == 5  # four others and the end-of-sequence
+    assert all(EOS not in tokens[:4] for tokens in samples)
+
+
+LETTERS = "\x00\x01abcdefghijklmnopqrstuvwxyz.,!"
+
+
+def spell(ids):
+    return "".join(LETTERS[i] for i in ids)
+
+
+def test_a_stop_string_over_several_tokens_ends_a_sample_with_its_last_one(model):
+    free = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=20) for tokens in of_prompt]
+    stop = (spell(free[0][2:4]), spell(free[-1][1:4]))
+    expected = []
+    for tokens in free:
+        ends = [t for t in range(1, len(tokens) + 1) if any(word in spell(tokens[:t]) for word in stop)]
+        expected.append((tokens[: ends[0]] if ends else tokens, bool(ends) or tokens[-1] == EOS))
+    found = [(one.tokens, one.finished) for of_prompt in drawn(model, PROMPTS, per_prompt=20, stop=stop, text=spell) for one in of_prompt]
+
+    assert found == expected
+    assert any(len(tokens) < len(whole) for (tokens, _), whole in zip(found, free, strict=True))
+
+
+def test_a_stop_string_ends_no_sample_before_min_tokens_were_drawn(model):
+    [[free]] = draw(model, PROMPTS[:1], per_prompt=1, eos=VOCABULARY)
+    early, late = spell(free[1:3]), spell(free[6:9])
+    [[one]] = drawn(model, PROMPTS[:1], per_prompt=1, min_tokens=6, stop=(early, late), text=spell, eos=VOCABULARY)
+
+    assert early not in spell(free[3:])
+    assert one.tokens == free[: spell(free).index(late) + 3]
+
+
+@pytest.mark.parametrize(("stop", "text"), [(("x",), None), (("",), spell)])
+def test_stop_strings_that_cannot_be_looked_for_are_refused(model, stop, text):
+    with pytest.raises(ValueError, match="stop strings need `text`"):
+        drawn(model, PROMPTS, stop=stop, text=text)

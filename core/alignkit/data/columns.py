@@ -11,7 +11,7 @@ from alignkit.data.example import BadExample
 SCALARS = ("margin", "weight")
 """One number a row, repeated for each completion."""
 
-LISTS = {"ranks": "rank", "rewards": "reward", "votes": "votes", "labels": "label"}
+LISTS = {"ranks": "rank", "rewards": "reward", "votes": "votes", "labels": "label", "finished": "finished"}
 """A row's list of one number a completion, and the column that it becomes."""
 
 PAIRED = {"votes": "votes", "reward": "reward", "score": "reward"}

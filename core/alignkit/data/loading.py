@@ -60,7 +60,7 @@ def load(
 
 @dataclass
 class _Loader:
-    """What `load` remembers from row to row. `recognised`: some row had a known format; `mismatch`: the first that is of another kind."""
+    """What `load` remembers from row to row. `recognised`: some row had a known format; `mismatch`: the first of the `mismatches` of another kind."""
 
     spec: Data
     kind: type[Kind]
@@ -73,6 +73,7 @@ class _Loader:
     contradictions: Contradictions = field(default_factory=Contradictions)
     recognised: bool = False
     mismatch: tuple[str, Mapping[str, Any], str] | None = None
+    mismatches: int = 0
 
     def add(self, place: str, row: dict[str, Any] | BadExample) -> None:
         self.tally.rows += 1
@@ -86,7 +87,7 @@ class _Loader:
                 self.contradictions.check(example)
         except Mismatch as reason:
             assert not isinstance(row, BadExample)
-            self.mismatch = self.mismatch or (place, row, str(reason))
+            self.mismatch, self.mismatches = self.mismatch or (place, row, str(reason)), self.mismatches + 1
             self.tally.drop(str(reason), place)
         except BadExample as reason:
             self.tally.drop(str(reason), place)
@@ -117,7 +118,7 @@ class _Loader:
 
     def finish(self) -> Dataset:
         report = self.tally.report()
-        if self.mismatch and not self.groups:
+        if self.mismatch and not self.groups and self.mismatches > self.tally.rows / 2:
             raise self._wrong_kind(*self.mismatch)
         enforce(report, self.spec.on_bad, self.where)
         return Dataset(self.examples, self.groups, report)

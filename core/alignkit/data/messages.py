@@ -44,6 +44,13 @@ def _whole(text: str) -> str:
     return text
 
 
+def text_of(text: Text) -> str:
+    """What is said, as one text: the text itself, or its messages' contents one after the other, each on a new line."""
+    if isinstance(text, str):
+        return text
+    return "\n".join(message.get("content") or "" for message in text)
+
+
 def speech(text: Text) -> tuple[tuple[str, str], ...]:
     """What is said and by whom, white space around it left out: texts that differ in no more are the same."""
     if isinstance(text, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ def read_rows(spec: Data, where: str) -> Iterator[Row]:
     or where `rename` names a column that the first row lacks.
     """
     rows = _local(spec, where) if is_local(spec.path) else _hub(spec, where)
+    rows = islice(rows, spec.skip, None) if spec.skip else rows
     return _renamed(rows, spec.rename, where) if spec.rename else rows
 
 

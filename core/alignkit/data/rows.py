@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,13 +20,25 @@ from alignkit.data.example import Group
 
 
 @dataclass(frozen=True)
+class Tree:
+    """Where a tree lies in its row: [start, prompt) is the prompt, [start, trunk) the prompt and its first completion.
+
+    branches: the further completions' (start, end) and additive attention mask (R, P + R) over the prompt and themselves.
+    """
+
+    start: int
+    prompt: int
+    trunk: int
+    branches: tuple[tuple[int, int, Tensor], ...]
+
+
+@dataclass(frozen=True)
 class Rows:
     """Token rows, and where in them each completion token is predicted.
 
-    input_ids, position_ids: (R, L). trees: for each tree its (start, end) in the single row and its additive attention
-    mask (end − start, end − start); None when laid flat. predicting (M,): index into the R·L hidden states of the one
-    that predicts a completion token; slot (M,): that token's index in the batch's N·T; last (N,): index into R·L of
-    each completion's last token.
+    input_ids, position_ids: (R, L). trees: where each tree lies in the single row; None when laid flat.
+    predicting (M,): index into the R·L hidden states of the one that predicts a completion token; slot (M,): that
+    token's index in the batch's N·T; last (N,): index into R·L of each completion's last token.
     """
 
     input_ids: Tensor
@@ -34,7 +47,12 @@ class Rows:
     slot: Tensor
     last: Tensor
     batch: Batch
-    trees: tuple[tuple[int, int, Tensor], ...] | None = None
+    trees: tuple[Tree, ...] | None = None
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """(M,) values of completion tokens as (N, T), zero elsewhere."""
+        shape = self.batch.mask.shape
+        return torch.zeros(shape.numel(), dtype=values.dtype, device=values.device).scatter(0, self.slot, values).view(shape)
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on a device."""
@@ -50,7 +68,9 @@ class Rows:
         tensors: dict[str, Any] = {
             name: getattr(self, name).to(device) for name in ("input_ids", "position_ids", "predicting", "slot", "last")
         }
-        trees = self.trees and tuple((start, end, mask.to(device)) for start, end, mask in self.trees)
+        trees = self.trees and tuple(
+            replace(tree, branches=tuple((start, end, mask.to(device)) for start, end, mask in tree.branches)) for tree in self.trees
+        )
         return replace(self, batch=moved, trees=trees, **tensors)
 
 
@@ -61,13 +81,16 @@ def tree_rows(groups: Sequence[Group]) -> Rows:
         start, prompt = len(ids), len(group.prompt)
         ids += group.prompt
         positions += range(prompt)
+        ends = []
         for completion in group.completions:
             first = len(ids)
             predicting += [start + prompt - 1, *range(first, first + len(completion) - 1)]
-            last.append(first + len(completion) - 1)
             ids += completion
+            ends.append(len(ids))
             positions += range(prompt, prompt + len(completion))
-        trees.append((start, len(ids), tree_mask(prompt, [len(c) for c in group.completions])))
+        last += [end - 1 for end in ends]
+        branches = tuple((first, end, branch_mask(prompt, end - first)) for first, end in pairwise(ends))
+        trees.append(Tree(start, start + prompt, ends[0], branches))
     batch, slot = batch_of(groups)
     row = torch.tensor([ids]), torch.tensor([positions])
     return Rows(*row, torch.tensor(predicting), slot, torch.tensor(last), batch, tuple(trees))
@@ -107,9 +130,6 @@ def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
     return Batch(tokens, mask, owner, columns), mask.flatten().nonzero().squeeze(1)
 
 
-def tree_mask(prompt: int, completions: Sequence[int]) -> Tensor:
-    """Additive mask (L, L) of a tree: 0 where a token may look, −inf elsewhere; causal, and never into another completion."""
-    branch = torch.cat([torch.zeros(prompt, dtype=torch.long), *(torch.full((n,), k + 1) for k, n in enumerate(completions))])
-    same = (branch[:, None] == branch[None, :]) | (branch[None, :] == 0)
-    seen = same & torch.ones(len(branch), len(branch), dtype=torch.bool).tril()
-    return torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+def branch_mask(prompt: int, completion: int) -> Tensor:
+    """Additive mask (R, P + R) of a completion that sees its whole prompt and, causally, itself: 0 where it looks, −inf elsewhere."""
+    return torch.full((completion, prompt + completion), float("-inf")).triu(prompt + 1)

@@ -25,6 +25,7 @@ class Tokenization:
     def encode(self, example: Example) -> Group:
         """The example's ids; every completion ends with one end-of-sequence. A prompt that is too long loses its beginning.
 
+        A completion that the column `finished` marks with 0 was cut off where it was sampled, and gets no end-of-sequence.
         Raises BadExample for a completion that leaves no room for a prompt, for a conversation that the chat template refuses or does not
         extend, and for special tokens spelled out that cannot be written as plain text. Raises UserError where there is no chat template.
         """
@@ -32,7 +33,11 @@ class Tokenization:
         prompt = self._ids(opened, example.prompt)
         if not prompt:
             raise BadExample("empty prompt")
-        completions = tuple(self._completion_ids(example.prompt, opened, prompt, text) for text in example.completions)
+        ended = example.columns.get("finished", (1.0,) * len(example.completions))
+        completions = tuple(
+            self._completion_ids(example.prompt, opened, prompt, text, bool(end))
+            for text, end in zip(example.completions, ended, strict=True)
+        )
         fitted = self._fit(prompt, self.max_length - max(map(len, completions), default=0))
         return Group(fitted, completions, example.columns, truncated=len(fitted) < len(prompt))
 
@@ -64,12 +69,15 @@ class Tokenization:
         ids = self._encoder.ids(rendered)
         return [*self._encoder.opening, *ids] if isinstance(prompt, str) else ids
 
-    def _completion_ids(self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text) -> list[int]:
+    def _completion_ids(self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text, ended: bool) -> list[int]:
         whole, part = self._close(prompt, opened, completion)
+        if not ended and isinstance(completion, list) and whole.spans is not None:
+            said = max([len(opened.text), *(end for _, end in whole.spans)])
+            whole, part = whole.cut(0, said), whole.cut(len(opened.text), said)
         joined = self._ids(whole, prompt)
         straddled = joined[: len(prompt_ids)] != prompt_ids
         ids = self._encoder.ids(part, continues=True) if straddled else joined[len(prompt_ids) :]
-        return ids if isinstance(completion, list) and self._ends_in_mark(part) else [*ids, self._encoder.eos]
+        return ids if not ended or (isinstance(completion, list) and self._ends_in_mark(part)) else [*ids, self._encoder.eos]
 
     def _open(self, prompt: Text) -> Rendered:
         """The prompt's text, with what begins the assistant's turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from alignkit.data.rows import Tree
 
 NAME = "alignkit_tree"
 
@@ -20,30 +23,27 @@ def tree_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    trees: tuple[tuple[int, int, Tensor], ...] | None = None,
+    trees: tuple[Tree, ...] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention within each tree of a row; without `trees` (sampling, flat rows) transformers' own.
 
+    A prompt and its first completion are one causal sequence; each further completion looks at the prompt and itself, so the
+    cost grows with the number of completions, not with its square.
     query (1, heads, L, D), key and value (1, key-value heads, L, D); returns (1, L, heads, D).
     """
     if trees is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
-    grouped = query.shape[1] != key.shape[1]
-    outputs = [
-        scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            attn_mask=mask.to(query.dtype),
-            dropout_p=dropout,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-        for start, end, mask in trees
-    ]
+    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
+    outputs = []
+    for tree in trees:
+        trunk = slice(tree.start, tree.trunk)
+        outputs.append(attend(query[:, :, trunk], key[:, :, trunk], value[:, :, trunk], is_causal=True))
+        for start, end, mask in tree.branches:
+            seen = [torch.cat([x[:, :, tree.start : tree.prompt], x[:, :, start:end]], dim=2) for x in (key, value)]
+            outputs.append(attend(query[:, :, start:end], *seen, attn_mask=mask.to(query.dtype)))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 

@@ -28,19 +28,22 @@ class _TokenLogps(torch.autograd.Function):
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
             target = targets[part]
-            log_p = linear(hidden[part], weight).float()
-            log_p = torch.log_softmax(log_p, dim=-1)
-            logps[part] = log_p.gather(1, target[:, None]).squeeze(1)
-            if not (differentiate or entropy):
-                continue
-            p = log_p.exp()
-            if entropy:
-                entropies[part] = -(p * log_p).sum(-1)
+            logits = linear(hidden[part], weight).float()  # (rows, V); from here on in place, as passes over it are what costs
+            highest = logits.amax(-1, keepdim=True)
+            chosen = logits.gather(1, target[:, None])
+            shifted = logits.sub_(highest)
+            e = shifted.exp() if entropy else shifted.exp_()
+            z = e.sum(-1, keepdim=True)
+            logps[part] = (chosen - highest - z.log()).squeeze(1)
+            mean_weight = (e.to(weight.dtype) @ weight) / z.to(weight.dtype) if direction is not None else None  # Σ_v p_v W[v]
             if direction is not None:
-                direction[part] = weight[target] - p.to(weight.dtype) @ weight
-            if entropy_direction is not None:
-                slope = p * (log_p + entropies[part, None])
-                entropy_direction[part] = -(slope.to(weight.dtype) @ weight)
+                direction[part] = weight[target] - mean_weight
+            if entropy:
+                surprise = e.mul_(shifted)  # (rows, V): p_v·(log p_v + log z)·z
+                entropies[part] = (z.log() - surprise.sum(-1, keepdim=True) / z).squeeze(1)
+                if entropy_direction is not None:
+                    level = (entropies[part, None] - z.log()).to(weight.dtype)
+                    entropy_direction[part] = -((surprise.to(weight.dtype) @ weight) / z.to(weight.dtype) + level * mean_weight)
         ctx.save_for_backward(direction, entropy_direction)
         return logps, entropies
 

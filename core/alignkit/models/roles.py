@@ -27,8 +27,9 @@ HEAD_KEY = "base_model.model.score.weight"
 
 @dataclass
 class Role:
-    """adapter: its name in PEFT, None for the bare base. head: a scalar head on the last hidden states, fp32."""
+    """kind: policy, reference, reward or value. adapter: its name in PEFT, None for the bare base. head: scalar, fp32."""
 
+    kind: str
     adapter: str | None
     head: nn.Linear | None
     trainable: bool
@@ -66,13 +67,17 @@ class Roles:
         yield
         self._activate(current)
 
-    def add(self, name: str, *, trainable: bool, start: Path | None = None) -> None:
-        """Add a role that starts as a copy of the adapter in `start`, or fresh. A frozen fresh one without a head is the bare base."""
-        head = nn.Linear(self.base.model.config.get_text_config().hidden_size, 1, bias=False) if name in HEADED else None
+    def add(self, name: str, *, trainable: bool, start: Path | None = None, kind: str | None = None) -> None:
+        """Add a role that starts as a copy of the adapter in `start`, or fresh. A frozen fresh one without a head is the bare base.
+
+        kind: what it is where its name does not say so, as with several reward models.
+        """
+        kind = kind or name
+        head = nn.Linear(self.base.model.config.get_text_config().hidden_size, 1, bias=False) if kind in HEADED else None
         adapter = name if trainable or start is not None else None
         if adapter is not None:
             torch.manual_seed(self.seed)
-            config = self._config(start)
+            config = self._config(start, trainable)
             if isinstance(self.model, PeftModel):
                 self.model.add_adapter(adapter, config)
             else:
@@ -81,16 +86,17 @@ class Roles:
             # Zero, so that a reward model starts indifferent: a random head's noise would first have to be unlearned.
             nn.init.zeros_(head.weight)
             head.to(self.base.device).requires_grad_(trainable)
-        self.roles[name] = Role(adapter, head, trainable)
+        self.roles[name] = Role(kind, adapter, head, trainable)
         self._require_grad()
         if start is not None:
             self.load(name, load_file(start / "adapter_model.safetensors"), partial=True)
 
-    def _config(self, start: Path | None) -> LoraConfig:
+    def _config(self, start: Path | None, trainable: bool) -> LoraConfig:
         if start is not None:
             saved = LoraConfig.from_pretrained(str(start))
             assert isinstance(saved, LoraConfig)
             saved.inference_mode, saved.task_type, saved.modules_to_save = False, None, None
+            saved.lora_dropout = saved.lora_dropout if trainable else 0.0
             return saved
         lora = self.lora
         return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target)  # type: ignore[arg-type]
@@ -147,23 +153,35 @@ class Roles:
             if adapter is not None:
                 layer._active_adapter = [adapter]
 
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Signals as they are of the finished model."""
+        dropouts = [module for module in self.model.modules() if isinstance(module, nn.Dropout) and module.training]
+        try:
+            for module in dropouts:
+                module.training = False
+            yield
+        finally:
+            for module in dropouts:
+                module.training = True
+
     def signals(self, name: str, rows: Rows, *, entropy: bool = False) -> dict[str, Tensor]:
         """The signals of a role for the rows' batch: (N, T) log-probabilities and entropy, (N,) scores or (N, T) values."""
         role = self.roles[name]
         hidden = self._hidden(name, rows)
-        if name == "reward":
+        if role.kind == "reward":
             assert role.head is not None
             return {"scores": role.head(hidden.index_select(0, rows.last).float()).squeeze(-1)}
         hidden = hidden.index_select(0, rows.predicting)
-        if name == "value":
+        if role.kind == "value":
             assert role.head is not None
-            return {"values": _scatter(role.head(hidden.float()).squeeze(-1), rows)}
+            return {"values": rows.scatter(role.head(hidden.float()).squeeze(-1))}
         targets = rows.batch.tokens.flatten()[rows.slot]
         logps, entropies = token_logps(hidden, self._unembedding(), targets, entropy=entropy)
-        prefix = "" if name == "policy" else f"{name}_"
-        found = {f"{prefix}logps": _scatter(logps, rows)}
+        prefix = "" if role.kind == "policy" else f"{role.kind}_"
+        found = {f"{prefix}logps": rows.scatter(logps)}
         if entropy:
-            found["entropy"] = _scatter(entropies, rows)
+            found["entropy"] = rows.scatter(entropies)
         return found
 
     def _hidden(self, name: str, rows: Rows) -> Tensor:
@@ -214,9 +232,3 @@ class Roles:
         config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
         self.base.tokenizer.save_pretrained(str(folder))
-
-
-def _scatter(values: Tensor, rows: Rows) -> Tensor:
-    """(M,) values of completion tokens as (N, T), zero elsewhere."""
-    shape = rows.batch.mask.shape
-    return torch.zeros(shape.numel(), dtype=values.dtype, device=values.device).scatter(0, rows.slot, values).view(shape)

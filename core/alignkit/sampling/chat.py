@@ -14,7 +14,8 @@ from alignkit.models.base import load_base
 from alignkit.models.export import adapter_of
 from alignkit.models.roles import HEADED, Roles
 from alignkit.registry import Registry
-from alignkit.sampling.engine import Sampling, sample
+from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.samplers import make_sampler
 
 
 class Chat:
@@ -30,9 +31,11 @@ class Chat:
         settings = {key: value for key, value in manifest.inputs["model"].items() if key != "content"}
         spec = recipe.Model.model_validate(settings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.roles = Roles(load_base(spec, Registry(), device), spec.lora, seed)
+        registry = Registry()
+        self.roles = Roles(load_base(spec, registry, device), spec.lora, seed)
         self.roles.add("policy", trainable=False, start=adapter)
-        self.settings = Sampling(1, temperature, top_p, max_tokens, seed, 1)
+        self.sampler = make_sampler(registry, "engine", self.roles)
+        self.settings = Sampling(1, temperature, top_p, max_tokens=max_tokens, seed=seed)
         tokenizer = self.roles.base.tokenizer
         self.tokenization = Tokenization(tokenizer, getattr(self.roles.base.model.config, "max_position_embeddings", 4096) - max_tokens)
         self.conversational = tokenizer.chat_template is not None
@@ -42,9 +45,7 @@ class Chat:
         """The policy's answer to `text` after the turns so far."""
         self.turns.append({"role": "user", "content": text})
         ids = self.tokenization.prompt_ids(self.turns if self.conversational else text)
-        base = self.roles.base
-        with self.roles.active("policy") as model:
-            drawn = sample(model, [ids], self.settings, eos=base.ends | self.tokenization.stop_ids, pad=base.pad)[0][0]
-        reply = base.text(drawn)
+        [[drawn]] = self.sampler.sample("policy", [ids], self.settings)
+        reply = self.roles.base.text(drawn.tokens)
         self.turns.append({"role": "assistant", "content": reply})
         return reply

@@ -7,10 +7,9 @@ L columns of the key-value cache, T new tokens at most, V vocabulary.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.sampling.cache import growing_cache, is_plain
+from alignkit.sampling.choosing import choose
+from alignkit.sampling.sampler import Drawn, Sampling
+from alignkit.sampling.stopping import StopWatch
 
 LEAVE = 1 / 8  # the share of finished samples at which copying the cache costs less than computing them further
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample. `batch_size` counts prompts computed together; temperature 0 takes the likeliest token."""
-
-    per_prompt: int = 4
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 128
-    seed: int = 0
-    batch_size: int = 64
 
 
 def sample(
@@ -41,30 +31,38 @@ def sample(
     *,
     eos: set[int],
     pad: int,
+    text: Callable[[list[int]], str] | None = None,
+    numbers: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[list[list[int]]]:
-    """Token ids of sample k of prompt i at [i][k], end-of-sequence included where the model produced it.
+) -> list[list[Drawn]]:
+    """Completion k of prompt i at [i][k].
 
     model: a causal language model of transformers with the adapters to sample from active; its training flags come back
-    as they were. eos: ids that end a sample. pad: any valid id, never attended to. progress(done, total) counts prompts.
-    A sample depends on (seed, i, k) alone, but for rounding: in other batches the logits differ in their last bits, and of
-    a vocabulary of 49,000 one draw in some 400 then falls on another rare token (fp32). The same batches give the same bits.
+    as they were. eos: ids that end a sample. pad: any valid id, never attended to. text: decodes ids, needed with stop strings.
+    numbers: each prompt's own number, its place in `prompts` where None. progress(done, total) counts prompts.
+    A sample depends on (seed, step, number, k) alone, but for rounding: in other batches the logits differ in their last bits,
+    and of a vocabulary of 49,000 one draw in some 400 then falls on another rare token (fp32). The same batches give the same bits.
     """
     for i, prompt in enumerate(prompts):
         if not prompt:
             raise ValueError(f"prompt {i} has no tokens; a model needs at least one to continue, e.g. beginning-of-sequence")
+    if settings.stop and (text is None or not all(settings.stop)):
+        raise ValueError(f"stop strings need `text` to decode ids, and at least one character each; found {settings.stop!r}")
+    numbers = range(len(prompts)) if numbers is None else numbers
+    if len(numbers) != len(prompts):
+        raise ValueError(f"found {len(numbers)} numbers for {len(prompts)} prompts")
     copies = settings.per_prompt if settings.temperature > 0 else 1  # greedy samples are all the same
     longest_first = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))  # what does not fit fails at once
-    samples: list[list[list[int]]] = [[] for _ in prompts]
+    samples: list[list[Drawn]] = [[] for _ in prompts]
     done = 0
     with _inference(model):
         for start in range(0, len(prompts), settings.batch_size):
             index = longest_first[start : start + settings.batch_size]
-            uniforms = _uniforms(settings, index, copies)
-            completions = _sample_batch(model, [prompts[i] for i in index], uniforms, settings, eos, pad)
+            uniforms = _uniforms(settings, [numbers[i] for i in index], copies)
+            drawn = _sample_batch(model, [prompts[i] for i in index], uniforms, settings, eos, pad, text)
             for place, i in enumerate(index):
-                of_prompt = completions[place * copies : (place + 1) * copies]
-                samples[i] = of_prompt if copies == settings.per_prompt else [list(of_prompt[0]) for _ in range(settings.per_prompt)]
+                of_prompt = drawn[place * copies : (place + 1) * copies]
+                samples[i] = of_prompt if copies == settings.per_prompt else [deepcopy(of_prompt[0]) for _ in range(settings.per_prompt)]
             done += len(index)
             if progress is not None:
                 progress(done, len(prompts))
@@ -72,22 +70,37 @@ def sample(
 
 
 def _sample_batch(
-    model: nn.Module, prompts: list[list[int]], uniforms: Tensor, settings: Sampling, eos: set[int], pad: int
-) -> list[list[int]]:
+    model: nn.Module,
+    prompts: list[list[int]],
+    uniforms: Tensor,
+    settings: Sampling,
+    eos: set[int],
+    pad: int,
+    text: Callable[[list[int]], str] | None,
+) -> list[Drawn]:
     """The N = G·K completions of G prompts, those of a prompt side by side. uniforms (N, T) in [0, 1)."""
     device = next(model.parameters()).device
     copies = len(uniforms) // len(prompts)
     logits, mask, cache = _prefill(model, prompts, pad, settings.max_tokens, device)
     cache.batch_repeat_interleave(copies)
     logits, mask = logits.repeat_interleave(copies, 0), mask.repeat_interleave(copies, 0)  # (N, V), (N, L)
-    ends, uniforms = torch.tensor(sorted(eos), device=device), uniforms.to(device)
+    ends = torch.tensor(sorted(end for end in eos if end < logits.shape[-1]), dtype=torch.long, device=device)
+    uniforms = uniforms.to(device)
     tokens = torch.full_like(uniforms, pad, dtype=torch.long)  # (N, T)
+    logps = torch.zeros_like(uniforms)  # (N, T)
     rows = torch.arange(len(uniforms), device=device)  # (B,): the sample in each place of the batch
+    lengths = torch.zeros_like(rows)  # (N,): tokens of the samples that ended, 0 for the others
     finished = torch.zeros_like(rows, dtype=torch.bool)  # (B,)
+    watches = [StopWatch(settings.stop, text) for _ in range(len(rows))] if settings.stop and text is not None else []
     for step in range(settings.max_tokens):
-        chosen = choose(logits, uniforms[rows, step], settings.temperature, settings.top_p)  # (B,)
+        early = step < settings.min_tokens
+        chosen, logps[rows, step] = choose(logits, uniforms[rows, step], settings, never=ends if early else None)  # (B,)
         tokens[rows, step] = chosen
-        finished |= torch.isin(chosen, ends)
+        ended = torch.isin(chosen, ends)
+        if watches:
+            ended |= _stopped(watches, rows, chosen, finished) & (not early)
+        lengths[rows] = torch.where(ended & ~finished, step + 1, lengths[rows])
+        finished |= ended
         left = len(rows) - int(finished.sum())
         if left == 0 or step + 1 == settings.max_tokens:
             break
@@ -97,41 +110,16 @@ def _sample_batch(
             rows, mask, chosen, finished = rows[keep], mask[keep], chosen[keep], finished[keep]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
         logits = _last_logits(model, chosen[:, None], mask, cache)
-    return [_until_end(completion, eos) for completion in tokens.tolist()]
+    return [
+        Drawn(ids[: length or None], values[: length or None], length > 0)
+        for ids, values, length in zip(tokens.tolist(), logps.tolist(), lengths.tolist(), strict=True)
+    ]
 
 
-def choose(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
-    """One token id a row, (B,), by inverting the cumulative distribution of softmax(logits / temperature) at `uniform`.
-
-    logits (B, V); uniform (B,) in [0, 1). top_p keeps the fewest likeliest tokens whose probability reaches it
-    (Holtzman et al., 2020, arXiv:1904.09751). Temperature 0 takes the likeliest token.
-    """
-    if temperature == 0:
-        return logits.argmax(-1)
-    # In place where possible: fresh memory of this size costs more than the arithmetic.
-    weights = (logits.float() - logits.amax(-1, keepdim=True)).div_(temperature).exp_()  # (B, V): probabilities up to a factor
-    if top_p < 1:
-        weights = _nucleus(weights, top_p)
-    cumulative = weights.cumsum_(-1)
-    total = cumulative[:, -1:]
-    # Strictly below the total, whatever the rounding, so that the token found has a probability above 0.
-    target = torch.minimum(uniform[:, None] * total, total.nextafter(torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target, right=True)[:, 0]
-
-
-def _nucleus(weights: Tensor, top_p: float) -> Tensor:
-    """`weights` (B, V), changed in place, with 0 outside the nucleus. Tokens as likely as its least likely one stay too."""
-    total = weights.sum(-1, keepdim=True)  # (B, 1)
-    # Tokens below this share have less than 1 - top_p together, so none is in the nucleus: sorting all V would be slow.
-    rows, tokens = (weights >= total * ((1 - top_p) / weights.shape[-1])).nonzero(as_tuple=True)
-    count = torch.bincount(rows, minlength=len(weights))
-    place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
-    candidates = weights.new_zeros(len(weights), int(count.max()))
-    candidates[rows, place] = weights[rows, tokens]
-    candidates = candidates.sort(-1, descending=True).values
-    likelier = candidates.cumsum(-1) - candidates  # what the tokens before each have together
-    least = candidates.masked_fill(likelier >= total * top_p, math.inf).amin(-1, keepdim=True)
-    return weights.masked_fill_(weights < least, 0.0)
+def _stopped(watches: list[StopWatch], rows: Tensor, chosen: Tensor, finished: Tensor) -> Tensor:
+    """Which of the samples that are not finished complete a stop string with the token just chosen, (B,)."""
+    batch = zip(rows.tolist(), chosen.tolist(), finished.tolist(), strict=True)
+    return torch.tensor([not done and watches[row].completes(token) for row, token, done in batch], device=rows.device)
 
 
 def _prefill(model: nn.Module, prompts: list[list[int]], pad: int, room: int, device: torch.device) -> tuple[Tensor, Tensor, Any]:
@@ -168,16 +156,10 @@ def _last_logits(model: nn.Module, tokens: Tensor, mask: Tensor, cache: Any) -> 
     return output.logits[:, -1]
 
 
-def _uniforms(settings: Sampling, index: list[int], copies: int) -> Tensor:
-    """One number in [0, 1) for each token of each sample, (N, T), a function of (seed, prompt, sample, position) alone."""
-    streams = [np.random.default_rng([settings.seed, i, k]) for i in index for k in range(copies)]
+def _uniforms(settings: Sampling, numbers: list[int], copies: int) -> Tensor:
+    """One number in [0, 1) for each token of each sample, (N, T), a function of (seed, step, number, sample, position) alone."""
+    streams = [np.random.default_rng([settings.seed, settings.step, number, k]) for number in numbers for k in range(copies)]
     return torch.from_numpy(np.stack([stream.random(settings.max_tokens, dtype=np.float32) for stream in streams]))
-
-
-def _until_end(tokens: list[int], eos: set[int]) -> list[int]:
-    """The tokens up to the first end-of-sequence, included."""
-    end = next((place for place, token in enumerate(tokens) if token in eos), len(tokens) - 1)
-    return tokens[: end + 1]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol
 
@@ -12,6 +13,19 @@ from alignkit.errors import UserError
 from alignkit.objective import Reward
 
 HINT = "A reward returns one finite number for each completion, or None where it has no opinion."
+
+
+@dataclass(frozen=True)
+class WeightedReward:
+    """One reward of a weighted list. call: the registered reward; None where `name` is a stage that trained a reward model.
+
+    standardize: over each batch of scores, to mean 0 and deviation 1, before it is weighted.
+    """
+
+    name: str
+    weight: float = 1.0
+    standardize: bool = False
+    call: Reward | Callable[..., Any] | None = None
 
 
 class Uniform(Protocol):

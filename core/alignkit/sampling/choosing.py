@@ -1,0 +1,72 @@
+"""Chooses the next token from the model's logits. Dimensions: B samples of the batch, V vocabulary."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from alignkit.sampling.sampler import Sampling
+
+
+def choose(logits: Tensor, uniform: Tensor, settings: Sampling, never: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """One token id a row and its log-probability under softmax(logits), both (B,).
+
+    The token inverts at `uniform` the cumulative distribution of softmax(logits / temperature), cut by `settings`' top_k, top_p and
+    min_p, in this order. Tokens as likely as the least likely one that is kept stay too. Temperature 0 takes the likeliest token.
+    logits (B, V); uniform (B,) in [0, 1); never (E,): ids that are not chosen. The log-probability is fp32 and knows none of the cuts.
+    """
+    logits = logits.float()
+    plain = settings.temperature == 1 and never is None
+    normalizer = None if plain else logits.logsumexp(-1, keepdim=True)  # (B, 1)
+    if never is not None:
+        logits = logits.index_fill(-1, never, -math.inf)
+    if settings.temperature == 0:
+        chosen = logits.argmax(-1, keepdim=True)
+    else:
+        peak = logits.amax(-1, keepdim=True)
+        # In place where possible: fresh memory of this size costs more than the arithmetic.
+        weights = (logits - peak).div_(settings.temperature).exp_()  # (B, V): probabilities up to a factor, the largest 1
+        if normalizer is None:  # the same exponentials, so a sum is all it takes
+            normalizer = weights.sum(-1, keepdim=True).log_() + peak
+        chosen = _invert(_cut(weights, logits, settings), uniform)
+    assert normalizer is not None
+    return chosen[:, 0], (logits.gather(-1, chosen) - normalizer)[:, 0]
+
+
+def _cut(weights: Tensor, logits: Tensor, settings: Sampling) -> Tensor:
+    """`weights` (B, V), changed in place: 0 where top_k, top_p or min_p leaves a token out."""
+    if 0 < settings.top_k < weights.shape[-1]:
+        # By the logits: tokens that differ there may have got equal weights by rounding.
+        least = logits.topk(settings.top_k, dim=-1, sorted=True).values[:, -1:]
+        weights.masked_fill_(logits < least, 0.0)
+    if settings.top_p < 1:
+        _nucleus(weights, settings.top_p)
+    if settings.min_p > 0:
+        weights.masked_fill_(weights < settings.min_p, 0.0)  # the largest weight is 1
+    return weights
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """The token (B, 1) at which the cumulative weights, made in the place of `weights` (B, V), exceed their share `uniform` (B,)."""
+    cumulative = weights.cumsum_(-1)
+    total = cumulative[:, -1:]
+    # Strictly below the total, whatever the rounding, so that the token found has a probability above 0.
+    target = torch.minimum(uniform[:, None] * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, target, right=True)
+
+
+def _nucleus(weights: Tensor, top_p: float) -> None:
+    """Set `weights` (B, V) to 0 outside the nucleus. Tokens as likely as its least likely one stay too."""
+    total = weights.sum(-1, keepdim=True)  # (B, 1)
+    # Tokens below this share have less than 1 - top_p together, so none is in the nucleus: sorting all V would be slow.
+    rows, tokens = (weights >= total * ((1 - top_p) / weights.shape[-1])).nonzero(as_tuple=True)
+    count = torch.bincount(rows, minlength=len(weights))
+    place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+    candidates = weights.new_zeros(len(weights), int(count.max()))
+    candidates[rows, place] = weights[rows, tokens]
+    candidates = candidates.sort(-1, descending=True).values
+    likelier = candidates.cumsum(-1) - candidates  # what the tokens before each have together
+    least = candidates.masked_fill(likelier >= total * top_p, math.inf).amin(-1, keepdim=True)
+    weights.masked_fill_(weights < least, 0.0)

@@ -1,0 +1,148 @@
+"""`evaluate`: samples of several policies on held-out prompts, or several reward models on held-out pairs, measured side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from alignkit import recipe
+from alignkit.checkpoint import write_text
+from alignkit.data.example import Text
+from alignkit.data.loading import Dataset
+from alignkit.data.messages import text_of
+from alignkit.errors import UserError
+from alignkit.evaluation.reward_models import judge
+from alignkit.evaluation.samples import Samples
+from alignkit.evaluation.statistics import bootstrap, win_rate
+from alignkit.models.frozen import signals_by_group
+from alignkit.objective import Preferences, Prompts
+from alignkit.plan import PlannedStage, trains_reward
+from alignkit.sampling.samplers import make_sampler
+from alignkit.sampling.scoring import Scorer
+from alignkit.stages.workshop import SAMPLES, Workshop
+
+EVALUATION = "evaluation.json"
+BUDGET = 4096  # tokens computed at once
+
+
+def run_evaluate(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
+    """Write `evaluation.json`, and for policies `samples.jsonl` with the completions side by side."""
+    stage = planned.stage
+    assert isinstance(stage, recipe.Evaluate)
+    first = stage.evaluate[0].stage
+    if first != recipe.BASE and trains_reward(shop.plan.recipe.stages[first], shop.registry):
+        found = _reward_models(stage, shop)
+    else:
+        found = _policies(planned, stage, shop, folder)
+    write_text(folder / EVALUATION, json.dumps(found, indent=2) + "\n")
+    shop.display.table(found["targets"])
+    return {"targets": {name: {key: value["mean"] for key, value in values.items()} for name, values in found["targets"].items()}}
+
+
+def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
+    dataset = shop.load(stage.on, Preferences, stage.max_length)
+    targets, curves = {}, {}
+    for target in stage.evaluate:
+        with shop.roles() as roles:
+            roles.add("reward", trainable=False, start=shop.adapter(target.stage))
+            scores = signals_by_group(roles, dataset.groups, range(len(dataset)), ["reward"], BUDGET)["scores"]
+        targets[target.name], curves[target.name] = judge(dataset.groups, [scores[i].tolist() for i in range(len(dataset))], shop.seed)
+    return {"kind": "reward models", "on": stage.on, "targets": targets, "calibration": curves}
+
+
+def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, folder: Path) -> dict[str, Any]:
+    dataset = shop.load(stage.on, Prompts, stage.max_length)
+    against = recipe.Target(stage=stage.against)
+    targets = stage.evaluate if against in stage.evaluate else (against, *stage.evaluate)
+    best = dict(zip(stage.evaluate, planned.best, strict=True))
+    records = {}
+    for number, target in enumerate(targets):
+        file = folder / "targets" / f"{number}.json"  # a killed evaluation goes on with the targets it has not done
+        if not file.is_file():
+            record = _sample_target(target, replace(planned, best=(best.get(target, ()),)), stage, shop, dataset)
+            write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
+        records[target.name] = json.loads(file.read_text(encoding="utf-8"))
+        shop.display.advance("evaluate", number + 1, len(targets), {})
+    lines = [
+        {
+            "prompt": example.prompt,
+            "completions": {name: record["texts"][i] for name, record in records.items()},
+            "scores": {name: {reward: values[i] for reward, values in record["scores"].items()} for name, record in records.items()},
+        }
+        for i, example in enumerate(dataset.examples)
+    ]
+    write_text(folder / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    rewards = [reward.name for reward in planned.rewards]
+    prompts = [example.prompt for example in dataset.examples]
+    table = {name: _row(prompts, record, records[against.name], rewards, planned, shop) for name, record in records.items()}
+    return {
+        "kind": "policies", "on": stage.on, "against": stage.against, "prompts": len(dataset), "per_prompt": stage.per_prompt,
+        "rewards": rewards, "targets": table,
+    }  # fmt: skip
+
+
+def _sample_target(target: recipe.Target, planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, dataset: Dataset) -> dict[str, Any]:
+    """A target's completions of every prompt, with their scores and log-ratios, as plain values."""
+    with shop.roles() as roles:
+        roles.add("policy", trainable=False, start=shop.adapter(target.stage))
+        roles.add("reference", trainable=False, start=shop.adapter(stage.against))
+        sampler = make_sampler(shop.registry, stage.sampler, roles, stage.weights)
+        settings = shop.sampling(stage, stage.per_prompt * target.best_of, max(1, stage.batch_size // target.best_of))
+        drawn = sampler.sample("policy", [group.prompt for group in dataset.groups], settings)
+        if target.best_of > 1:
+            chooser = Scorer(planned.best[0], roles, shop.folder, BUDGET)
+            totals = chooser(*shop.written(dataset.examples, dataset.groups, drawn)).total
+            drawn = [_best(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
+        examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
+        scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
+        found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
+    ratios = []
+    for index, group in enumerate(groups):
+        lengths = [len(completion) for completion in group.completions]
+        parts = (found["logps"][index] - found["reference_logps"][index]).split(lengths)
+        # The best of n samples of π is no sample of π: its divergence from π is log n − (n − 1)/n (Stiennon et al., 2020, arXiv:2009.01325).
+        chosen = math.log(target.best_of) - (target.best_of - 1) / target.best_of
+        ratios.append([float(part.sum()) + chosen for part in parts])
+    return {
+        "texts": [[text_of(completion) for completion in example.completions] for example in examples],
+        "tokens": [list(group.completions) for group in groups],
+        "finished": [[bool(value) for value in group.columns["finished"]] for group in groups],
+        "log_ratios": ratios,
+        "scores": scores,
+    }
+
+
+def _best(samples: list[Any], scores: list[float | None], best_of: int) -> list[Any]:
+    """Of each `best_of` samples the one with the highest score; where the reward has no opinion of any, the first."""
+    kept = []
+    for start in range(0, len(samples), best_of):
+        window = range(start, start + best_of)
+        kept.append(samples[max(window, key=lambda k: (-math.inf if scores[k] is None else scores[k], -k))])
+    return kept
+
+
+def _row(
+    prompts: list[Text], record: dict[str, Any], against: dict[str, Any], rewards: list[str], planned: PlannedStage, shop: Workshop
+) -> dict[str, Any]:
+    """A target's line of the table: each reward, its win rate, and every measure, as intervals over prompts."""
+    row: dict[str, list[float | None]] = {}
+    for name in rewards:
+        row[name] = [_mean(values) for values in record["scores"][name]]
+    if record is not against:
+        for name in rewards:
+            row[f"win_rate/{name}"] = list(win_rate(record["scores"][name], against["scores"][name]))
+    samples = Samples(prompts, record["texts"], record["tokens"], record["finished"], record["log_ratios"])
+    for name in planned.measures:
+        row[name] = shop.registry.evaluators.get(name)(samples)
+        if len(row[name]) != len(record["texts"]):
+            found = f"{len(row[name])} numbers for {len(prompts)} prompts"
+            raise UserError(f"the measure {name!r} gave {found}", hint="A measure returns one number, or None, for each prompt.")
+    return {name: bootstrap(values, seed=shop.seed).to_dict() for name, values in row.items()}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

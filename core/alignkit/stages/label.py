@@ -1,0 +1,74 @@
+"""`label`: ranks completions by a reward, with or without the noise of a human choice."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignkit import recipe
+from alignkit.checkpoint import write_text
+from alignkit.data.checking import select
+from alignkit.data.example import BadExample, Example, Group
+from alignkit.data.formats import choose, parse
+from alignkit.data.messages import is_blank
+from alignkit.data.reading import read_rows
+from alignkit.errors import UserError
+from alignkit.plan import PlannedStage
+from alignkit.sampling.labelling import rank
+from alignkit.sampling.scoring import Scorer
+from alignkit.stages.sample import line
+from alignkit.stages.workshop import RANKED, Workshop
+
+BUDGET = 4096  # tokens a reward model scores at once
+
+
+def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
+    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with the noise of a Plackett–Luce choice if asked."""
+    stage = planned.stage
+    assert isinstance(stage, recipe.Label)
+    examples, groups, blank = _read(shop, stage)
+    with shop.roles() if any(reward.call is None for reward in planned.rewards) else nullcontext() as roles:
+        scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups)
+    generator = np.random.default_rng(shop.seed)
+    lines, kept, abstained = [], [], 0
+    for example, totals in zip(examples, scores.total, strict=True):
+        judged = [k for k, total in enumerate(totals) if total is not None]
+        abstained += len(totals) - len(judged)
+        if judged:
+            values = [total for total in totals if total is not None]
+            kept += values
+            lines.append(line(select(example, judged), ranks=rank(values, stage.noise, generator), rewards=values))
+    if not lines:
+        raise UserError("the reward abstained from every completion", where=f"stages.{planned.name}", hint="Nothing is left to learn from.")
+    write_text(folder / RANKED, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in lines))
+    mean, names = float(np.mean(kept)), " + ".join(reward.name for reward in planned.rewards)
+    left_out = f"; left out: {blank} empty, {abstained} without an opinion" if blank or abstained else ""
+    shop.display.note(f"{len(kept)} completions of {len(lines)} prompts ranked by {names}, mean {mean:.3f}{left_out}")
+    return {"prompts": len(lines), "completions": len(kept), "abstained": abstained, "empty": blank, "mean_reward": mean}
+
+
+def _read(shop: Workshop, stage: recipe.Label) -> tuple[list[Example], list[Group], int]:
+    """The completions to rank, as text and as tokens, and how many were empty."""
+    spec, where, tokenization = shop.data(stage.label), f"data.{stage.label}", shop.tokenization(stage.max_length)
+    examples, groups, blank = [], [], 0
+    for place, row in read_rows(spec, where):
+        try:
+            if isinstance(row, BadExample):
+                raise row
+            example = parse(choose(row, spec.format, shop.registry.formats.items, place, where), row, place)
+            said = [k for k, completion in enumerate(example.completions) if not is_blank(completion)]
+            blank += len(example.completions) - len(said)
+            if said:
+                example = select(example, said)
+                groups.append(tokenization.encode(example))
+                examples.append(example)
+        except BadExample as reason:
+            raise UserError(f"a row cannot be ranked: {reason}", where=place) from reason
+    if not examples:
+        hint = "`label` takes a sample stage, or data with completions."
+        raise UserError("there is no completion to rank", where=where, hint=hint)
+    return examples, groups, blank

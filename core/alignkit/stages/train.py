@@ -1,0 +1,124 @@
+"""`train`: fits the roles of the stage's objectives and saves their adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from alignkit import recipe
+from alignkit.checkpoint import write_text
+from alignkit.data.loading import Dataset
+from alignkit.errors import UserError
+from alignkit.models.roles import HEADED, Roles
+from alignkit.plan import PlannedStage
+from alignkit.sampling.sampler import Drawn, Sampler, Sampling
+from alignkit.sampling.samplers import make_sampler
+from alignkit.sampling.scoring import Scorer, Scores
+from alignkit.stages.workshop import Workshop
+from alignkit.training import Trainer, TrainingTerm
+
+
+def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
+    """Train the roles of the stage's objectives and save their adapters."""
+    stage = planned.stage
+    assert isinstance(stage, recipe.Train)
+    data = [shop.split(term, planned, stage) for term in planned.terms]
+    reports = {term.on: dataset.report.to_dict() for term, (dataset, _) in zip(planned.terms, data, strict=True)}
+    write_text(folder / "data.json", json.dumps(reports, indent=2) + "\n")
+    with make_roles(planned, shop, stage) as roles:
+        draw = None
+        if any(term.online for term in planned.terms):
+            scorer = Scorer(planned.rewards, roles, shop.folder, 2 * stage.micro_batch_tokens, planned.watch)
+            draw = (make_sampler(shop.registry, stage.sampling.sampler, roles, stage.sampling.weights), scorer)
+        terms = [
+            TrainingTerm(
+                term.objective,
+                term.weight,
+                dataset.groups,
+                held_out.groups if held_out is not None and not term.online else (),
+                PolicyDraw(dataset, *draw, shop, shop.sampling(stage.sampling, 1)) if term.online and draw else None,
+            )
+            for term, (dataset, held_out) in zip(planned.terms, data, strict=True)
+        ]
+        trainer = Trainer(
+            roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=_tracker(stage, shop, planned.name)
+        )
+        held_out_metrics = trainer.run()
+        for name, place in adapter_folders(roles).items():
+            roles.save(name, folder / place)
+    return {"steps": trainer.steps, **held_out_metrics}
+
+
+@dataclass(frozen=True)
+class PolicyDraw:
+    """Draws completions of a data set's prompts from the policy and scores them: what rollouts need of a stage."""
+
+    dataset: Dataset
+    sampler: Sampler
+    scorer: Scorer
+    shop: Workshop
+    settings: Sampling
+
+    def sample(self, prompts: Sequence[int], step: int, per_prompt: int) -> list[list[Drawn]]:
+        """Completions of each prompt, a function of (seed, step, prompt)."""
+        settings = replace(self.settings, per_prompt=per_prompt, step=step)
+        return self.sampler.sample("policy", [self.dataset.groups[prompt].prompt for prompt in prompts], settings, numbers=list(prompts))
+
+    def score(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Scores:
+        """The rewards of the completions."""
+        return self.scorer(*self._written(prompts, drawn))
+
+    def lines(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> list[dict[str, Any]]:
+        """The samples as text."""
+        examples, _ = self._written(prompts, drawn)
+        return [{"prompt": example.prompt, "completions": list(example.completions)} for example in examples]
+
+    def _written(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Any:
+        examples, groups = ([kept[prompt] for prompt in prompts] for kept in (self.dataset.examples, self.dataset.groups))
+        return self.shop.written(examples, groups, drawn)
+
+
+def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Roles:
+    """The roles that the objectives train and read. Trained ones, and the reference, begin as the `start` stage's adapter.
+
+    A value model begins as the reward model where the stage has one: what it predicts is that model's score.
+    """
+    trained = set().union(*(term.objective.trains for term in planned.terms))
+    read = set().union(*(term.objective.reads for term in planned.terms)) - trained
+    reward_model = next((reward.name for reward in planned.rewards if reward.call is None), None)
+    roles = shop.roles()
+    for name in [*sorted(trained), *sorted(read)]:
+        start = reward_model if name == "value" and reward_model else stage.start
+        roles.add(name, trainable=name in trained, start=shop.adapter(start))
+    return roles
+
+
+def adapter_folders(roles: Roles) -> dict[str, str]:
+    """Where each trained role is saved: `adapter` for the policy, or the only role; `adapter-ROLE` for others beside it."""
+    trained = sorted(name for name, role in roles.roles.items() if role.trainable)
+    main = "policy" if "policy" in trained else trained[0]
+    return {name: "adapter" if name == main else f"adapter-{name}" for name in trained}
+
+
+def is_policy(manifest_terms: Sequence[dict[str, Any]]) -> bool:
+    """Whether a stage with these terms (of its manifest) trained something that writes completions."""
+    trained = {name for term in manifest_terms for name in term.get("trains", ())}
+    return not trained or not trained <= set(HEADED)
+
+
+def _tracker(stage: recipe.Train, shop: Workshop, name: str) -> Callable[[int, dict[str, float]], None]:
+    if not stage.trackers:
+        return lambda step, values: None
+    try:
+        tracking = Accelerator(cpu=shop.accelerator.device.type == "cpu", log_with=list(stage.trackers), project_dir=str(shop.folder))
+        tracking.init_trackers(f"{shop.plan.recipe.name}-{name}")
+    except (ImportError, ValueError) as error:
+        raise UserError(
+            str(error), where="training.trackers", hint="Trackers are accelerate's, by name: tensorboard, wandb, …; install theirs."
+        ) from error
+    return lambda step, values: tracking.log(values, step=step)

@@ -1,0 +1,140 @@
+"""Proximal policy optimization: several passes over the samples, each token's probability ratio clipped, advantages by a value model.
+
+Sources: Schulman et al., 2017, arXiv:1707.06347, eq. 7; advantages: arXiv:1506.02438, eq. 16; reward −β·KL_t at each token and the
+score at the last, β adapted to a target: Ziegler et al., 2019, arXiv:1909.08593, sec. 2.2; the clipped value loss and whitening as Huang et
+al., 2024, arXiv:2403.17031, found them to matter.
+
+Deviations: advantages are whitened once for the whole batch of samples, not for each minibatch, so that the result does not depend
+on how the batch is cut. A completion cut at the length limit counts as ended: what would have followed is worth 0.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import model_validator
+
+from alignkit import Batch, Field, Loss, OnlineObjective, Prompts, Rollouts, hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ProximalPolicyOptimization(OnlineObjective):
+    """Proximal policy optimization with a KL penalty and a value model (Schulman et al., 2017; Ziegler et al., 2019)."""
+
+    name = "ppo"
+    data = Prompts
+    trains = {"policy", "value"}
+    samples_per_prompt: int = Field(1, ge=1, description="completions sampled for each prompt")
+    epochs: int = Field(4, ge=1, description="passes over each batch of samples")
+    kl_coef: float = Field(0.05, ge=0, description="β, strength of the pull towards the reference; 0 reads no reference")
+    kl_estimator: Literal["k1", "k3"] = Field("k1", description="estimate of the divergence; k3 biases the gradient")
+    kl_target: float | None = Field(None, gt=0, description="divergence of a completion, in nats, that β is adapted to")
+    kl_horizon: float = Field(10_000, gt=0, description="completions over which β follows the target")
+    gamma: float = Field(1.0, gt=0, le=1, description="discount of a reward for each token that it is away")
+    lam: float = Field(0.95, ge=0, le=1, description="λ of the advantages: 0 trusts the value model, 1 the sampled returns")
+    cliprange: float = Field(0.2, gt=0, description="bound of the probability ratio's distance from 1")
+    cliprange_value: float = Field(0.2, gt=0, description="bound of a value's distance from that at sampling")
+    vf_coef: float = Field(0.1, ge=0, description="weight of the value loss")
+    entropy_coef: float = Field(0.0, ge=0, description="weight of the policy's entropy, which is raised")
+    whiten_rewards: bool = Field(False, description="bring the tokens' rewards to variance 1")
+    whiten_advantages: bool = Field(True, description="bring the advantages to mean 0 and variance 1")
+    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the score of a completion that was cut")
+
+    @property
+    def reads(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The reference, if the divergence counts."""
+        return {"reference"} if self.kl_coef else set()
+
+    @property
+    def entropy(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Asked for only where it counts, as it costs a pass over the vocabulary."""
+        return self.entropy_coef > 0
+
+    @model_validator(mode="after")
+    def _options_agree(self):
+        if self.kl_target is not None and not self.kl_coef:
+            raise ValueError("kl_target multiplies kl_coef, which is 0 and would stay so; give kl_coef a positive start, such as 0.05")
+        return self
+
+    def prepare(self, rollouts: Rollouts) -> Rollouts:
+        """Advantages and returns (N, T), the values at sampling, and what to report of each completion."""
+        import torch
+
+        kl_coef = self.state.get("kl_coef", self.kl_coef)
+        scores = rollouts.rewards - self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
+        kl = rollouts.token_kl(self.kl_estimator) if self.kl_coef else torch.zeros_like(rollouts.logps)  # (N, T)
+        rewards = rollouts.at_end(scores) - kl_coef * kl
+        if self.whiten_rewards:
+            rewards = rollouts.whitened(rewards, shift=False)
+        advantages = gae(rewards, rollouts.values, rollouts.mask, self.gamma, self.lam)
+        returns = advantages + rollouts.values * rollouts.mask
+        if self.whiten_advantages:
+            advantages = rollouts.whitened(advantages)
+        kl = kl.sum(-1)  # (N,)
+        if self.kl_target is not None:
+            error = min(max(float(kl.mean()) / self.kl_target - 1, -0.2), 0.2)
+            self.state["kl_coef"] = kl_coef * (1 + error * len(rollouts) / self.kl_horizon)
+        return rollouts.with_(
+            advantages=advantages,
+            returns=returns,
+            old_values=rollouts.values,
+            kl=kl,
+            kl_coef=torch.full_like(kl, kl_coef),
+            penalized_scores=scores,
+        )
+
+    def loss(self, batch: Batch) -> Loss:
+        """One term a completion token: the policy's, the value model's and the entropy's."""
+        import torch
+
+        log_ratio = (batch.logps - batch.old_logps) * batch.mask  # (N, T)
+        ratio = log_ratio.exp()
+        kept = batch.advantages * ratio
+        bounded = batch.advantages * ratio.clamp(1 - self.cliprange, 1 + self.cliprange)
+        policy_loss = -torch.minimum(kept, bounded)
+        near = batch.old_values + (batch.values - batch.old_values).clamp(-self.cliprange_value, self.cliprange_value)
+        error, near_error = (batch.values - batch.returns).square(), (near - batch.returns).square()
+        value_loss = 0.5 * torch.maximum(error, near_error)
+        terms = policy_loss + self.vf_coef * value_loss
+        metrics = {
+            "loss/policy_avg": policy_loss,
+            "loss/value_avg": value_loss,
+            "objective/entropy": -(batch.old_logps * batch.mask).sum(-1),
+            "objective/kl_coef": batch.kl_coef,
+            "objective/non_score_reward": -batch.kl_coef * batch.kl,
+            "objective/rlhf_reward": batch.penalized_scores - batch.kl_coef * batch.kl,
+            "objective/scores": batch.penalized_scores,
+            "policy/approxkl_avg": 0.5 * log_ratio.square(),
+            "policy/clipfrac_avg": (bounded < kept).float(),
+            "val/clipfrac_avg": (near_error > error).float(),
+            "val/ratio": ratio,
+        }
+        if self.kl_coef:
+            metrics["objective/kl"] = batch.kl
+        if self.entropy_coef:
+            terms = terms - self.entropy_coef * batch.entropy
+            metrics["policy/entropy_avg"] = batch.entropy
+        return Loss(terms, batch.mask.to(terms.dtype), metrics)
+
+
+def gae(rewards: "Tensor", values: "Tensor", mask: "Tensor", gamma: float, lam: float) -> "Tensor":
+    """Generalized advantage estimates (N, T) of per-token rewards and values (N, T), zero outside the mask.
+
+    δ_t = r_t + γ·V_(t+1) − V_t and A_t = δ_t + γλ·A_(t+1), where t + 1 is the completion's next token; after the last both are 0.
+    """
+    import torch
+
+    advantages = torch.zeros_like(values)
+    value_after = advantage_after = torch.zeros_like(values[:, 0])  # (N,)
+    for t in reversed(range(values.shape[1])):
+        advantage = rewards[:, t] + gamma * value_after - values[:, t] + gamma * lam * advantage_after
+        advantage_after = torch.where(mask[:, t], advantage, advantage_after)
+        value_after = torch.where(mask[:, t], values[:, t], value_after)
+        advantages[:, t] = torch.where(mask[:, t], advantage, 0.0)
+    return advantages
+
+
+@hookimpl
+def register_objectives(register):
+    """Register `ppo`."""
+    register(ProximalPolicyOptimization)

@@ -1,0 +1,348 @@
+"""Online methods by the real engine on tiny models: the closed form, one sampling a batch, resuming, packing."""
+
+import json
+import math
+
+import pytest
+import torch
+from conftest import shake, tiny_roles
+
+from alignkit import Group, OnlineObjective, Prompts, UserError
+from alignkit.recipe import Training
+from alignkit.sampling.engine import sample
+from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.scoring import Scores
+from alignkit.training import Trainer, TrainingTerm
+from alignkit_dpo import DirectPreferenceOptimization
+from alignkit_ppo import ProximalPolicyOptimization
+from alignkit_raft import RewardRankedFineTuning
+from alignkit_reinforce import Reinforce
+from alignkit_sft import SupervisedFineTuning
+from alignkit_unlikelihood import Unlikelihood
+
+PROMPT = [3, 4, 5]
+ANSWERS = 8  # the vocabulary: every answer is one token
+BETA = 1.0
+
+
+class Silent:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, values):
+        pass
+
+
+class TableDraw:
+    """Samples from the roles' policy; `reward(tokens)` scores a completion."""
+
+    def __init__(self, roles, prompts, reward, max_tokens=1):
+        self.roles, self.prompts, self.reward, self.max_tokens = roles, prompts, reward, max_tokens
+        self.calls = []
+
+    def sample(self, prompts, step, per_prompt):
+        self.calls.append(step)
+        settings = Sampling(per_prompt=per_prompt, max_tokens=self.max_tokens, step=step, seed=0)
+        with self.roles.active("policy") as model:
+            return sample(model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts)
+
+    def score(self, prompts, drawn):
+        numbers = [[self.reward(one.tokens) for one in samples] for samples in drawn]
+        return Scores(numbers, {"table": numbers})
+
+    def lines(self, prompts, drawn):
+        return [{"prompt": p} for p in prompts]
+
+
+def reward_table():
+    return torch.linspace(-1, 1, ANSWERS)[torch.tensor([3, 6, 1, 7, 0, 4, 2, 5])]
+
+
+def single_answers(objective, folder, prompts=1, **settings):
+    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.1)
+    for name in sorted(objective.trains):
+        roles.add(name, trainable=True)
+    for name in sorted(set(objective.reads) | {"reference"}):
+        roles.add(name, trainable=False)
+    groups = [Group(PROMPT)] * prompts
+    draw = TableDraw(roles, groups, lambda tokens: float(reward_table()[tokens[0]]))
+    options = {"batch_size": prompts, "learning_rate": 0.05, "schedule": "linear", "warmup": 0, "save_every": 10_000, **settings}
+    term = TrainingTerm(objective, 1.0, groups, draw=draw)
+    return Trainer(roles, [term], Training(**options), seed=0, folder=folder, display=Silent())
+
+
+@torch.no_grad()
+def distribution(roles, name):
+    answers = Group(PROMPT, tuple([token] for token in range(ANSWERS)))
+    signals = roles.signals(name, roles.rows([answers]))
+    return next(iter(signals.values()))[:, 0].exp()
+
+
+def optimum(roles):
+    weights = distribution(roles, "reference") * (reward_table() / BETA).exp()
+    return weights / weights.sum()
+
+
+def total_variation(one, other):
+    return 0.5 * float((one - other).abs().sum())
+
+
+@pytest.mark.parametrize(
+    ("objective", "steps"),
+    [
+        (Reinforce(samples_per_prompt=128, kl_coef=BETA), 60),
+        (ProximalPolicyOptimization(samples_per_prompt=128, kl_coef=BETA, epochs=2, vf_coef=0.5), 80),
+    ],
+    ids=["reinforce", "ppo"],
+)
+def test_online_methods_reach_the_closed_form_of_the_penalized_reward(objective, steps, tmp_path):
+    trainer = single_answers(objective, tmp_path, steps=steps)
+    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) > 0.2
+    trainer.run()
+    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) <= 0.03
+
+
+def preference_groups(roles):
+    """Every pair of answers both ways, weighted by its exact Bradley–Terry probability."""
+    rewards = reward_table()
+    groups = []
+    for a in range(ANSWERS):
+        for b in range(ANSWERS):
+            if a != b:
+                weight = torch.sigmoid(rewards[a] - rewards[b]).item()
+                groups.append(Group(PROMPT, ([a], [b]), {"rank": (0.0, 1.0), "weight": (weight, weight)}))
+    return groups
+
+
+def offline(objective, folder, **settings):
+    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.1)
+    roles.add("policy", trainable=True)
+    roles.add("reference", trainable=False)
+    groups = preference_groups(roles)
+    options = {"batch_size": len(groups), "learning_rate": 0.02, "schedule": "linear", "warmup": 0, **settings}
+    return Trainer(roles, [TrainingTerm(objective, 1.0, groups)], Training(**options), seed=0, folder=folder, display=Silent())
+
+
+def test_preference_optimization_reaches_the_same_closed_form_from_exact_preferences(tmp_path):
+    trainer = offline(DirectPreferenceOptimization(beta=BETA), tmp_path, steps=120)
+    trainer.run()
+    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) <= 0.03
+
+
+def test_unlikelihood_does_not_stay_near_the_reference(tmp_path):
+    trainer = offline(Unlikelihood(), tmp_path, steps=120)
+    trainer.run()
+    policy, reference = (distribution(trainer.roles, name) for name in ("policy", "reference"))
+    assert total_variation(policy, optimum(trainer.roles)) > 0.1
+    kept = distribution(offline(DirectPreferenceOptimization(beta=BETA), tmp_path / "other").roles, "reference")
+    torch.testing.assert_close(reference, kept)
+    assert float((policy * (policy / reference).log()).sum()) > 0.5
+
+
+def test_rejection_sampling_raises_the_mean_reward(tmp_path):
+    trainer = single_answers(RewardRankedFineTuning(samples_per_prompt=16), tmp_path, prompts=4, steps=20)
+    before = float((distribution(trainer.roles, "policy") * reward_table()).sum())
+    trainer.run()
+    assert float((distribution(trainer.roles, "policy") * reward_table()).sum()) > before + 0.5
+
+
+# --- longer completions
+
+
+def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None, extra=(), **settings):
+    roles = tiny_roles(trees=trees)
+    for name in sorted(objective.trains):
+        roles.add(name, trainable=True)
+        if moved:
+            shake(roles, name)
+    for name in sorted(objective.reads):
+        roles.add(name, trainable=False)
+    prompts = [Group([3 + i, 4, 5 + 2 * i][: 1 + i % 3]) for i in range(6)]
+    draw = TableDraw(roles, prompts, reward or (lambda tokens: sum(tokens) / 97 / len(tokens)), max_tokens=7)
+    terms = [TrainingTerm(objective, 1.0, prompts, draw=draw), *extra]
+    options = {"batch_size": 3, "learning_rate": 1e-2, "micro_batch_tokens": budget, "max_grad_norm": 1e9, "save_every": 3, **settings}
+    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
+
+
+ONLINE = [
+    Reinforce(samples_per_prompt=3),
+    Reinforce(samples_per_prompt=3, level="token", baseline="moving-average", clip=0.2, epochs=2),
+    ProximalPolicyOptimization(samples_per_prompt=2, epochs=2, minibatches=2, kl_target=1.0),
+    RewardRankedFineTuning(samples_per_prompt=3),
+]
+IDS = ["reinforce", "reinforce-token", "ppo", "raft"]
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(trainer):
+    return {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+
+
+def fresh(objective):
+    return type(objective)(**objective.model_dump(exclude_unset=True))
+
+
+@pytest.mark.parametrize("objective", ONLINE, ids=IDS)
+def test_at_the_first_step_ratio_is_one_divergence_zero_and_sampler_and_trainer_agree(objective, tmp_path):
+    objective = fresh(objective)
+    trainer = longer(objective, tmp_path, steps=1)
+    trainer.run()
+    (first,) = lines(tmp_path)
+    assert first["rollouts/sampler_difference"] < 1e-5
+    assert not trainer.display.notes
+    if "objective/kl" in first:
+        assert abs(first["objective/kl"]) < 1e-5
+    if "val/ratio" in first:
+        assert first["val/ratio"] == pytest.approx(1, abs=1e-5)
+        assert first["policy/clipfrac_avg"] == 0
+        assert first["policy/approxkl_avg"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("objective", ONLINE, ids=IDS)
+def test_packing_and_micro_batches_change_nothing(objective, tmp_path):
+    outcomes = []
+    for name, trees, budget in (("whole", True, 2048), ("small", True, 1), ("flat", False, 2048)):
+        trainer = longer(fresh(objective), tmp_path / name, moved=True, trees=trees, budget=budget, steps=1)
+        trainer._open_sources()
+        trainer._step(0)
+        outcomes.append({key: parameter.grad.clone() for key, parameter in trainer.parameters.items()})
+    assert any(gradient.abs().max() > 1e-4 for gradient in outcomes[0].values())
+    for other in outcomes[1:]:
+        for key, gradient in outcomes[0].items():
+            torch.testing.assert_close(other[key], gradient, atol=1e-4, rtol=1e-4)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("objective", ONLINE, ids=IDS)
+@pytest.mark.parametrize("phase", ["sampling", "scoring", "prepare", "step"])
+def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_samples_once(objective, phase, tmp_path, monkeypatch):
+    steps = 8 if objective.epochs * objective.minibatches > 1 else 5
+    whole = longer(fresh(objective), tmp_path / "whole", steps=steps)
+    whole.run()
+    sampled = []
+    for deaths in range(3):  # two runs die at their second, then third, time in the phase; the last one lives
+        trainer = longer(fresh(objective), tmp_path / "cut", steps=steps)
+        draw, term = trainer.terms[0].draw, trainer.terms[0].objective
+        count = {"left": deaths + 2 if deaths < 2 else math.inf}
+
+        def dying(call, count=count):
+            def counted(*arguments, **options):
+                count["left"] -= 1
+                if count["left"] == 0:
+                    raise Killed
+                return call(*arguments, **options)
+
+            return counted
+
+        if phase == "sampling":
+            draw.sample = dying(draw.sample)
+        elif phase == "scoring":
+            draw.score = dying(draw.score)
+        elif phase == "prepare":
+            monkeypatch.setattr(type(term), "prepare", dying(type(term).prepare))
+        else:
+            trainer.optimizer.step = dying(trainer.optimizer.step)
+        try:
+            trainer.run()
+        except Killed:
+            pass
+        monkeypatch.undo()
+        sampled += draw.calls
+    assert trainer.display.notes or phase != "step"
+    for name, weight in weights(whole).items():
+        assert torch.equal(weight, trainer.parameters[name]), name
+    assert sorted(sampled) == sorted(set(sampled)), "a batch was sampled twice"
+    times = ("tokens_per_second", "memory_gb", "rollouts/seconds")
+    kept = [[{k: v for k, v in line.items() if k not in times} for line in lines(tmp_path / name)] for name in ("whole", "cut")]
+    assert kept[0] == kept[1]
+
+
+def test_samples_stay_readable_and_tensors_of_finished_batches_go(tmp_path):
+    longer(Reinforce(samples_per_prompt=3), tmp_path, steps=12).run()
+    folder = tmp_path / "rollouts" / "reinforce"
+    assert len(list(folder.glob("*.jsonl"))) == 12
+    assert {int(file.stem) for file in folder.glob("*.safetensors")} == {9, 10, 11}
+    record = json.loads((folder / "000000.jsonl").read_text().splitlines()[0])
+    assert [len(tokens) for tokens in record["tokens"]] == [len(logps) for logps in record["logps"]]
+
+
+def test_a_mixture_adds_another_objectives_gradient_on_its_own_data(tmp_path):
+    demonstrations = [Group([5, 6], ([7, 8, 1],)), Group([9], ([10, 1],))]
+    alone = longer(Reinforce(samples_per_prompt=3), tmp_path / "alone", moved=True)
+    sft = longer(Reinforce(samples_per_prompt=3), tmp_path / "mixed", moved=True, extra=[TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)])
+    only = longer(Reinforce(samples_per_prompt=3), tmp_path / "only", moved=True)
+    only = Trainer(
+        only.roles, [TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)], only.settings, seed=0, folder=tmp_path / "sft", display=Silent()
+    )
+    gradients = []
+    for trainer in (alone, only, sft):
+        trainer._open_sources()
+        trainer._step(0)
+        gradients.append({key: parameter.grad.clone() for key, parameter in trainer.parameters.items()})
+    for key, gradient in gradients[2].items():
+        torch.testing.assert_close(gradient, gradients[0][key] + gradients[1][key], atol=1e-6, rtol=1e-4)
+    assert {"reinforce/rollouts/reward", "reinforce/objective/kl", "sft/loss"} <= {*sft._step(1)[0]}
+
+
+def test_samples_without_an_opinion_are_left_out(tmp_path):
+    def reward(tokens):
+        return None if len(tokens) % 2 else 1.0
+
+    trainer = longer(Reinforce(samples_per_prompt=4, baseline="none"), tmp_path, reward=reward)
+    values = trainer.sources[0].begin(0)
+    assert 0 < values["rollouts/abstained"] < 1
+    assert all(len(completion) % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions)
+
+
+def test_a_reward_that_abstains_from_everything_is_told(tmp_path):
+    trainer = longer(Reinforce(samples_per_prompt=2), tmp_path, reward=lambda tokens: None)
+    with pytest.raises(UserError, match="abstained from all 6 samples"):
+        trainer.run()
+
+
+def test_a_batch_of_which_nothing_is_kept_is_a_step_without_update(tmp_path):
+    trainer = longer(RewardRankedFineTuning(samples_per_prompt=2, above=1e9), tmp_path, steps=2)
+    before = weights(trainer)
+    trainer.run()
+    for name, weight in before.items():
+        assert torch.equal(weight, trainer.parameters[name])
+
+
+def test_a_sampler_of_another_model_is_reported(tmp_path):
+    trainer = longer(Reinforce(samples_per_prompt=2), tmp_path, steps=1)
+    draw = trainer.terms[0].draw
+    inner = draw.sample
+
+    def sample_elsewhere(*arguments):
+        shake(trainer.roles, "policy", seed=5)
+        drawn = inner(*arguments)
+        for parameter in trainer.roles.parameters("policy").values():
+            parameter.data.zero_()
+        return drawn
+
+    draw.sample = sample_elsewhere
+    trainer.run()
+    assert any("differ from the trainer's" in note for note in trainer.display.notes)
+
+
+def test_prepare_must_return_rollouts_of_fitting_shapes(tmp_path):
+    class Wrong(OnlineObjective):
+        name = "wrong"
+        data = Prompts
+
+        def prepare(self, rollouts):
+            return rollouts.with_(advantages=torch.zeros(5, 5, 5))
+
+    with pytest.raises(UserError, match="gave advantages the shape"):
+        longer(Wrong(), tmp_path, steps=1).run()
+
+
