@@ -97,7 +97,7 @@ def policy_measures(sentiment: float, reward: float, kl: float, length: float) -
 
 def write_evaluation(run: Path, name: str, targets: dict[str, Any], *, reads: list[str], done: bool = True) -> None:
     """An evaluate stage for policies, with samples of ten prompts."""
-    settings = {"evaluate": list(targets), "on": "prompts", "by": ["sentiment", "reward"]}
+    settings = {"evaluate": [{"stage": name, "best_of": 1, "by": []} for name in targets], "on": "prompts", "by": []}
     folder = write_stage(run, name, "evaluate", settings=settings, reads=["prompts", *reads], done=done)
     evaluation = {
         "kind": "policies", "on": "prompts", "against": "base", "prompts": 64, "per_prompt": 2,
@@ -147,14 +147,21 @@ def write_run(run: Path) -> Path:
         run,
         "ranked",
         "label",
-        settings={"label": "samples", "by": "sentiment", "noise": 0.5},
+        settings={"label": "samples", "by": [{"reward": "sentiment", "weight": 1.0}], "noise": 0.5},
         reads=["samples"],
         summary={"prompts": 500, "mean_reward": 0.21},
     )
     write_train(run, "reward", "bradley-terry", offline_metrics(200, pairs=True, seed=1), start="sft", reads=["ranked"])
     write_train(run, "dpo", "dpo", offline_metrics(200, pairs=True, seed=2), start="sft", reads=["ranked"], options={"beta": 0.1})
     write_train(
-        run, "ppo", "ppo", online_metrics(150), start="sft", reads=["reward"], settings={"reward": "reward"}, options={"kl_coef": 0.05}
+        run,
+        "ppo",
+        "ppo",
+        online_metrics(150),
+        start="sft",
+        reads=["reward"],
+        settings={"reward": [{"reward": "reward", "weight": 1.0, "options": {}}]},
+        options={"kl_coef": 0.05},
     )
     write_train(run, "unlikelihood", "unlikelihood", offline_metrics(90, pairs=True, seed=3), start="sft", reads=["ranked"], done=False)
     write_reward_evaluation(run)

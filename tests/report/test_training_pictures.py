@@ -6,7 +6,7 @@ from alignkit.manifest import Manifest
 from alignkit.report.evaluation_pictures import wilson
 from alignkit.report.figures import looks
 from alignkit.report.reading import Stage
-from alignkit.report.training_pictures import gold_name, panel_names, series, smoothed
+from alignkit.report.training_pictures import curves, gold_name, panel_names, series, smoothed
 
 
 def stage(*records):
@@ -56,3 +56,17 @@ def test_the_wilson_interval_solves_its_equation():
     for end in wilson(0.9, 20):
         assert (0.9 - end) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / 20)
     assert wilson(1.0, 5)[1] == pytest.approx(1.0)
+
+
+def test_metrics_beyond_the_panels_are_counted_in_the_caption():
+    many = stage({"loss": 1.0, **{f"policy/{number}": 1.0 for number in range(16)}})
+    picture = curves(many, looks(["one"])["one"])
+    assert picture is not None
+    assert "2 further metrics are in metrics.jsonl" in picture.caption  # 17, of which 15 have a panel
+
+
+def test_what_online_training_is_about_comes_before_details():
+    names = ["policy/clipped", "rollouts/length", "objective/kl", "rewards/b", "grad_norm", "rollouts/reward", "loss"]
+    assert panel_names([{"step": 1, **{name: 1.0 + place for place, name in enumerate(names)}}]) == [
+        "loss", "rollouts/reward", "rewards/b", "objective/kl", "rollouts/length", "policy/clipped", "grad_norm",
+    ]  # fmt: skip

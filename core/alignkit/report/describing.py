@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from alignkit.report.reading import Stage
+from alignkit.report.reading import REWARD_MODELS, Evaluation, Stage
 
 TERM_KEYS = {"objective", "weight", "on", "trains"}
 MEASURES = {
@@ -73,10 +73,23 @@ def stage_line(stage: Stage) -> str:
 
 
 def summary_line(stage: Stage, most: int = 4) -> str:
-    """The stage's first few final numbers; the loss before the rest."""
+    """The stage's first few final numbers; the loss before the rest. Of an evaluation, which target is ahead."""
+    if stage.evaluation is not None:
+        return _ahead(stage.evaluation)
     numbers = {name: float(value) for name, value in stage.summary.items() if isinstance(value, Real) and not isinstance(value, bool)}
     order = sorted(numbers, key=lambda name: (name != "steps", not name.endswith("loss"), "/logps" in name, name))
     return ", ".join(f"{name.replace('held_out/', 'held-out ').replace('_', ' ')} {number_label(numbers[name])}" for name in order[:most])
+
+
+def _ahead(evaluation: Evaluation) -> str:
+    """The target with the highest mean of the first reward, or of the accuracy."""
+    measure = "accuracy" if evaluation.kind == REWARD_MODELS else next(iter(evaluation.rewards), "")
+    found = {name: measures[measure].mean for name, measures in evaluation.targets.items() if measure in measures}
+    found = {name: mean for name, mean in found.items() if math.isfinite(mean)}
+    if not found:
+        return ""
+    name = max(found, key=lambda name: found[name])
+    return f"highest {measure}: {name}, {number_label(found[name])}"
 
 
 def _term(term: Mapping[str, Any]) -> str:
@@ -91,5 +104,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _names(value: Any) -> str:
-    """The names in a setting: one, a list, or the keys of a mapping."""
+    """The names in a setting: of a stage, of a reward, or of several of them."""
+    if isinstance(value, Mapping):
+        name = str(value.get("reward") or value.get("stage") or ", ".join(value))
+        return f"{name} (best of {value['best_of']})" if value.get("best_of", 1) != 1 else name
     return value if isinstance(value, str) else ", ".join(_names(item) for item in value)

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HELD_OUT, PROXY, KL = "held_out/", "rollouts/reward", "objective/kl"
-ELSEWHERE = ("step", "tokens_per_second", "memory_gb")  # told in words
+ELSEWHERE = ("step", "tokens_per_second", "memory_gb", "rollouts/seconds")  # told in words, or of no use in a picture
+MAIN = (PROXY, "rewards/", KL, "rollouts/")
 LAST = ("learning_rate", "grad_norm")
 BASELINE = "held_out/length_only_accuracy"
-MOST_PANELS = 12
+MOST_PANELS = 15
 SMOOTHED_FROM = 40  # steps; a shorter run is drawn as it is
 
 
@@ -51,19 +52,28 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def panel_names(records: Sequence[Mapping[str, float]]) -> list[str]:
-    """The metrics to draw: losses first, log-probabilities after rewards, the optimizer's last.
+    """The metrics to draw, in order of interest: losses, rewards, KL, the rest, log-probabilities, the optimizer's.
 
     A held-out metric shares the panel of its twin in training, and a reward that is the optimised one is drawn once.
     """
     found = dict.fromkeys(name.removeprefix(HELD_OUT) for record in records for name in record if name != BASELINE and _has(record, name))
     repeated = {name for name in found if name.startswith("rewards/") and PROXY in found and not _differs(records, name)}
     names = [name for name in found if name not in ELSEWHERE and name not in repeated]
-    return sorted(names, key=lambda name: (name in LAST, not name.endswith("loss"), name.startswith("logps/")))[:MOST_PANELS]
+    return sorted(names, key=_interest)
+
+
+def _interest(name: str) -> int:
+    if name == "loss" or name.endswith("/loss"):
+        return -1
+    if name in LAST or name.startswith("logps/"):
+        return len(MAIN) + 1 + (name in LAST)
+    return next((place for place, start in enumerate(MAIN) if name.startswith(start)), len(MAIN))
 
 
 def curves(stage: Stage, look: Look) -> Picture | None:
     """Small multiples of the stage's metrics, held-out values beside those of training; None before the first step."""
-    names = panel_names(stage.metrics)
+    known = panel_names(stage.metrics)
+    names = known[:MOST_PANELS]
     if not names:
         return None
     figure, axes = new_figure(len(names), across=3, width=3.3, height=2.2)
@@ -81,7 +91,8 @@ def curves(stage: Stage, look: Look) -> Picture | None:
             if name.endswith(("accuracy", "accuracies")):
                 panel.axhline(baseline.values[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins")
                 panel.legend(fontsize=7.5, frameon=False)
-    return render(figure, f"{stage.name}-training", f"Training of {stage.name}, by step.")
+    left_out = f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl." if len(known) > MOST_PANELS else ""
+    return render(figure, f"{stage.name}-training", f"Training of {stage.name}, by step.{left_out}")
 
 
 def _curve(panel: Axes, records: Sequence[Mapping[str, float]], name: str, look: Look) -> None:
