@@ -9,7 +9,16 @@ from alignkit.report.reading import read_run
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.123"), (1234.5, "1,234"), (12.345, "12.3"), (-0.5, "-0.500"), (0, "0"), (1e-5, "1e-05"), (float("nan"), "–")],
+    [
+        (0.12345, "0.123"),
+        (1234.5, "1,234"),
+        (12.345, "12.3"),
+        (-0.5, "-0.500"),
+        (0, "0"),
+        (2000.0, "2,000"),
+        (1e-5, "1e-05"),
+        (float("nan"), "–"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     assert number_label(value) == text

@@ -43,12 +43,12 @@ def measure_label(name: str, against: str | None = None) -> str:
 
 
 def number_label(value: float) -> str:
-    """Three significant digits, without an exponent where none is needed."""
+    """Three significant digits, whole numbers as such, without an exponent where none is needed."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
-    if size == 0:
-        return "0"
+    if size == round(size) and size < 1e6:
+        return f"{value:,.0f}"
     if size >= 1e6 or size < 1e-3:
         return f"{value:.2g}"
     return f"{value:,.{max(0, 2 - math.floor(math.log10(size)))}f}"
