@@ -30,6 +30,7 @@ RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, each replaces one value of the recipe.")]
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")]
 Out = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run: the folder with a folder for each stage.")]
 StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folder RUN/STAGE.")]
 
 
@@ -148,6 +149,14 @@ def export(
 
     (export_merged if merged else export_adapter)(stage, to)
     typer.echo(f"Written: {to}")
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write RUN/report.html: what was measured, the training curves and samples on one page."""
+    from alignkit.report.page import write_report
+
+    typer.echo(f"Written: {write_report(run)}")
 
 
 def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) -> tuple[Plan, Registry]:
