@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+
 from alignkit import __version__
 from alignkit.checkpoint import disk_errors, locked
 from alignkit.data.loading import fingerprint as data_fingerprint
@@ -23,7 +25,7 @@ def run_plan(plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
     folder = out / plan.recipe.name
     summaries: dict[str, dict[str, Any]] = {}
     with locked(folder), disk_errors(folder):
-        shop = Workshop(plan, registry, folder, display)
+        shop = Workshop(plan, registry, folder, display, Accelerator())
         fingerprints: dict[str, str] = {}
         base = base_fingerprint(plan.recipe.model, registry)
         for name, planned in plan.stages.items():

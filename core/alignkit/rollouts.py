@@ -147,9 +147,7 @@ class RolloutSource:
             if kept
         ]
         if not groups:
-            raise UserError(
-                f"the reward abstained from all {sum(map(len, drawn))} samples", where=str(self.folder), hint="Check the reward."
-            )
+            raise UserError("the reward abstained from every sample", where=str(self.folder), hint="Check the reward.")
         rollouts = self._with_signals(groups, [total for totals in scores.total for total in totals if total is not None])
         metrics = {f"rewards/{name}": mean for name, mean in scores.means().items()}
         flat = [sample for samples in drawn for sample in samples]
@@ -211,7 +209,7 @@ class RolloutSource:
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:
             self.note(
-                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average (rounding explains {allowed:g}): "
+                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average, rounding explains {allowed:g}: "
                 "it samples from another model than is trained; try sampling.weights: quantized"
             )
         return difference
@@ -219,9 +217,8 @@ class RolloutSource:
     def _check(self, prepared: Any, rollouts: Rollouts) -> None:
         name = self.objective.name
         if not isinstance(prepared, Rollouts):
-            raise UserError(
-                f"`prepare` of {name} must return rollouts, found {prepared!r:.80}", hint="Return rollouts.with_(…) or .select(…)."
-            )
+            found = type(prepared).__name__
+            raise UserError(f"`prepare` of {name} must return rollouts, found {found}", hint="Return rollouts.with_(…) or .select(…).")
         for key, value in prepared.signals.items():
             if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
                 expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-from alignkit.evaluation.statistics import bootstrap, calibration, calibration_error, spearman
-
 from alignkit.data.baselines import length_only_accuracy
 from alignkit.data.example import Group
+from alignkit.evaluation.statistics import bootstrap, calibration, calibration_error, spearman
 
 
 def judge(groups: Sequence[Group], scores: Sequence[Sequence[float]], seed: int) -> tuple[dict[str, Any], list[dict[str, float]]]:

@@ -35,15 +35,15 @@ class _TokenLogps(torch.autograd.Function):
             e = shifted.exp() if entropy else shifted.exp_()
             z = e.sum(-1, keepdim=True)
             logps[part] = (chosen - highest - z.log()).squeeze(1)
-            mean_weight = (e.to(weight.dtype) @ weight) / z.to(weight.dtype) if direction is not None else None  # Σ_v p_v W[v]
             if direction is not None:
-                direction[part] = weight[target] - mean_weight
+                direction[part] = weight[target] - (e.to(weight.dtype) @ weight) / z.to(weight.dtype)  # W[y] − Σ_v p_v W[v]
             if entropy:
                 surprise = e.mul_(shifted)  # (rows, V): p_v·(log p_v + log z)·z
                 entropies[part] = (z.log() - surprise.sum(-1, keepdim=True) / z).squeeze(1)
-                if entropy_direction is not None:
+                if entropy_direction is not None and direction is not None:
                     level = (entropies[part, None] - z.log()).to(weight.dtype)
-                    entropy_direction[part] = -((surprise.to(weight.dtype) @ weight) / z.to(weight.dtype) + level * mean_weight)
+                    slope = (surprise.to(weight.dtype) @ weight) / z.to(weight.dtype)
+                    entropy_direction[part] = -(slope + level * (weight[target] - direction[part]))
         ctx.save_for_backward(direction, entropy_direction)
         return logps, entropies
 

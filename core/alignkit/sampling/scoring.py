@@ -47,10 +47,9 @@ class Scorer:
 
     def __call__(self, examples: Sequence[Example], groups: Sequence[Group]) -> Scores:
         """The scores of each example's completions. groups: their token ids, which reward models read; the rest reads text."""
-        each = {reward.name: self._one(reward, examples, groups) for reward in {r.name: r for r in (*self.rewards, *self.watch)}.values()}
-        weighted = [
-            (reward.weight, _standardized(each[reward.name]) if reward.standardize else each[reward.name]) for reward in self.rewards
-        ]
+        named = {reward.name: reward for reward in (*self.rewards, *self.watch)}
+        each = {name: self._one(reward, examples, groups) for name, reward in named.items()}
+        weighted = [(r.weight, _standardized(each[r.name]) if r.standardize else each[r.name]) for r in self.rewards]
         total = [
             [_sum([(weight, numbers[i][k]) for weight, numbers in weighted]) for k in range(len(example.completions))]
             for i, example in enumerate(examples)

@@ -105,7 +105,7 @@ def _sample_target(
     for index, group in enumerate(groups):
         lengths = [len(completion) for completion in group.completions]
         parts = (found["logps"][index] - found["reference_logps"][index]).split(lengths)
-        # The best of n samples of π is no sample of π: its divergence from π is log n − (n − 1)/n (Stiennon et al., 2020, arXiv:2009.01325).
+        # The best of n samples of π is no sample of π: it lies log n − (n − 1)/n away (Stiennon et al., 2020, arXiv:2009.01325).
         chosen = math.log(target.best_of) - (target.best_of - 1) / target.best_of
         ratios.append([float(part.sum()) + chosen for part in parts])
     return {

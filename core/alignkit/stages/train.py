@@ -79,8 +79,8 @@ class PolicyDraw:
         return [{"prompt": example.prompt, "completions": list(example.completions)} for example in examples]
 
     def _written(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Any:
-        examples, groups = ([kept[prompt] for prompt in prompts] for kept in (self.dataset.examples, self.dataset.groups))
-        return self.shop.written(examples, groups, drawn)
+        examples, groups = self.dataset.examples, self.dataset.groups
+        return self.shop.written([examples[prompt] for prompt in prompts], [groups[prompt] for prompt in prompts], drawn)
 
 
 def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Roles:

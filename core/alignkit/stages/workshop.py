@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -32,7 +32,7 @@ class Workshop:
     registry: Registry
     folder: Path
     display: TerminalDisplay
-    accelerator: Accelerator = field(default_factory=Accelerator)
+    accelerator: Accelerator
     _base: Base | None = None
 
     @property
