@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
+QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")  # shown elsewhere, or only in metrics.jsonl
+QUIET_KINDS = ("logps/", "rollouts/", "objective/", "policy/", "val/")
 LINE_SECONDS = 10.0
 
 
@@ -94,7 +95,7 @@ class TerminalDisplay:
 def describe(values: dict[str, float]) -> str:
     """Metrics in one line: the held-out ones where there are any, then speed and memory."""
     held_out = {name: value for name, value in values.items() if name.startswith("held_out/")}
-    shown = held_out or {name: value for name, value in values.items() if name not in QUIET and not name.startswith("logps/")}
+    shown = held_out or {name: value for name, value in values.items() if not _is_quiet(name)}
     parts = [f"{name} {value:.4g}" for name, value in shown.items()]
     if "tokens_per_second" in values:
         parts.append(f"{values['tokens_per_second']:.0f} tokens/s")
@@ -108,3 +109,8 @@ def _interval(value: dict[str, float | None] | None) -> str:
         return ""
     spread = f"\n{value['low']:.2f}…{value['high']:.2f}" if value["low"] is not None else ""
     return f"{value['mean']:.3f}{spread}"
+
+
+def _is_quiet(name: str) -> bool:
+    """Whether a metric is for the file alone; of a mixture's, the objective's name stands before it."""
+    return name in QUIET or (any(kind in f"/{name}" for kind in map("/{}".format, QUIET_KINDS)) and not name.endswith("objective/kl"))

@@ -67,6 +67,8 @@ class PlannedStage:
             )
         if isinstance(stage, Evaluate):
             targets = ", ".join(target.name for target in stage.evaluate)
+            if not self.measures:
+                return f"evaluate the reward model {targets} on the pairs of {stage.on}"
             return f"evaluate {targets} on {stage.on} by {_names(self.rewards) or 'measures alone'}, against {stage.against}"
         noise = f" with choice noise of temperature {stage.noise:g}" if stage.noise else ""
         return f"label {stage.label} by {_names(self.rewards)}{noise}"
@@ -147,7 +149,7 @@ def _plan_stage(name: str, stage: Stage, recipe: Recipe, registry: Registry, bes
         stage,
         rewards=_make_rewards(rewards, recipe, registry, f"{where}.by"),
         best=tuple(_make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate),
-        measures=measures or tuple(sorted(registry.evaluators.items)),
+        measures=() if judges else measures or tuple(sorted(registry.evaluators.items)),
     )
 
 

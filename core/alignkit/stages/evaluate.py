@@ -19,7 +19,7 @@ from alignkit.evaluation.samples import Samples
 from alignkit.evaluation.statistics import bootstrap, win_rate
 from alignkit.models.frozen import signals_by_group
 from alignkit.objective import Preferences, Prompts
-from alignkit.plan import PlannedStage, trains_reward
+from alignkit.plan import PlannedStage
 from alignkit.sampling.samplers import make_sampler
 from alignkit.sampling.scoring import Scorer
 from alignkit.stages.workshop import SAMPLES, Workshop
@@ -32,11 +32,7 @@ def run_evaluate(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[st
     """Write `evaluation.json`, and for policies `samples.jsonl` with the completions side by side."""
     stage = planned.stage
     assert isinstance(stage, recipe.Evaluate)
-    first = stage.evaluate[0].stage
-    if first != recipe.BASE and trains_reward(shop.plan.recipe.stages[first], shop.registry):
-        found = _reward_models(stage, shop)
-    else:
-        found = _policies(planned, stage, shop, folder)
+    found = _policies(planned, stage, shop, folder) if planned.measures else _reward_models(stage, shop)
     write_text(folder / EVALUATION, json.dumps(found, indent=2) + "\n")
     shop.display.table(found["targets"])
     return {"targets": {name: {key: value["mean"] for key, value in values.items()} for name, values in found["targets"].items()}}
