@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from alignkit.commands.authoring import new_plugin
 from alignkit.commands.options import Plugins, quiet_libraries
 from alignkit.commands.trained import export, sample
 from alignkit.errors import UserError
@@ -122,6 +123,7 @@ def report(run: RunArgument) -> None:
 
 app.command()(sample)
 app.command()(export)
+app.command()(new_plugin)
 
 
 def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) -> tuple[Plan, Registry]:
