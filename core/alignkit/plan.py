@@ -201,7 +201,7 @@ def _make_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Regis
         if stage is not None and term.reward in registry.rewards.items:
             raise UserError(f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage.")
         if stage is None:
-            call = _make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
+            call = make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
             made.append(WeightedReward(term.reward, term.weight, term.standardize, call))
             continue
         if term.options:
@@ -239,7 +239,8 @@ def _make_objective(registry: Registry, name: str, options: dict[str, Any], wher
     return _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
 
 
-def _make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
+def make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
+    """The reward registered as `name`, with its options; `known`: what else might have been meant."""
     if name not in registry.rewards.items:
         raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))
     reward = registry.rewards.get(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.sampling.labelling import WeightedReward, score
 
+T = TypeVar("T")
 Numbers = list[list[float | None]]
 """[prompt][completion]; None where a reward abstained."""
 
@@ -74,6 +77,15 @@ class Scorer:
             )
         )
         return [[next(flat) for _ in example.completions] for example in examples]
+
+
+def best_of(samples: Sequence[T], scores: Sequence[float | None], n: int) -> list[T]:
+    """Of each `n` samples in turn the one with the highest score; the first of equals, and where the reward has no opinion of any."""
+    kept = []
+    for start in range(0, len(samples), n):
+        window = range(start, start + n)
+        kept.append(samples[max(window, key=lambda k: (-math.inf if (value := scores[k]) is None else value, -k))])
+    return kept
 
 
 def _role(reward: WeightedReward) -> str:

@@ -21,7 +21,7 @@ from alignkit.models.frozen import signals_by_group
 from alignkit.objective import Preferences, Prompts
 from alignkit.plan import PlannedStage
 from alignkit.sampling.samplers import make_sampler
-from alignkit.sampling.scoring import Scorer
+from alignkit.sampling.scoring import Scorer, best_of
 from alignkit.stages.workshop import SAMPLES, Workshop
 
 EVALUATION = "evaluation.json"
@@ -93,7 +93,7 @@ def _sample_target(
         if target.best_of > 1:
             chooser = Scorer(planned.best[0], roles, shop.folder, BUDGET)
             totals = chooser(*shop.written(dataset.examples, dataset.groups, drawn)).total
-            drawn = [_best(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
+            drawn = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
         examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
         scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
         found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
@@ -111,15 +111,6 @@ def _sample_target(
         "log_ratios": ratios,
         "scores": scores,
     }
-
-
-def _best(samples: list[Any], scores: list[float | None], best_of: int) -> list[Any]:
-    """Of each `best_of` samples the one with the highest score; where the reward has no opinion of any, the first."""
-    kept = []
-    for start in range(0, len(samples), best_of):
-        window = range(start, start + best_of)
-        kept.append(samples[max(window, key=lambda k: (-math.inf if scores[k] is None else scores[k], -k))])
-    return kept
 
 
 def _row(
