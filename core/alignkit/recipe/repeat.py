@@ -60,7 +60,9 @@ def _read_block(stage: dict[str, Any], where: str) -> tuple[int, dict[str, Any],
         if name == BASE:
             raise UserError("'base' is the base model, and no name of a stage", where=f"{where}.stages.{name}", hint="Rename the stage.")
         if isinstance(body, dict) and "repeat" in body:
-            raise UserError("a block holds stages, not another block", where=f"{where}.stages.{name}", hint="Put the blocks one after the other.")
+            raise UserError(
+                "a block holds stages, not another block", where=f"{where}.stages.{name}", hint="Put the blocks one after the other."
+            )
     if not isinstance(first, dict):
         raise UserError(f"expected a mapping of the block's stages, found {first!r}", where=f"{where}.first")
     for name in first:
@@ -71,7 +73,9 @@ def _read_block(stage: dict[str, Any], where: str) -> tuple[int, dict[str, Any],
 
 def _require_new(name: str, flat: dict[str, Any], where: str) -> None:
     if name in flat:
-        raise UserError(f"two stages would be called {name!r}", where=where, hint="A block's stages get the number of their round: rename one.")
+        raise UserError(
+            f"two stages would be called {name!r}", where=where, hint="A block's stages get the number of their round: rename one."
+        )
 
 
 def _names(body: Any, block: dict[str, Any]) -> set[str]:
