@@ -13,6 +13,7 @@ from rich.table import Table
 QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")  # shown elsewhere, or only in metrics.jsonl
 QUIET_KINDS = ("logps/", "rollouts/", "objective/", "policy/", "val/")
 LINE_SECONDS = 10.0
+GAP = 3  # between the columns of a table
 
 
 class TerminalDisplay:
@@ -36,14 +37,25 @@ class TerminalDisplay:
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def table(self, targets: dict[str, dict[str, dict[str, float | None]]]) -> None:
-        """Measured intervals, a line a target."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        """Measured intervals, a line a target; in several parts where they are wider than the console, so that numbers stay whole."""
         names = list(dict.fromkeys(name for values in targets.values() for name in values))
-        for name in ("", *names):
-            table.add_column(name, justify="left" if not name else "right", overflow="fold")
-        for target, values in targets.items():
-            table.add_row(target, *(_interval(values.get(name)) for name in names))
-        self.console.print(table, soft_wrap=not self.console.is_terminal)
+        cells = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
+        widths = {name: max(map(len, [name, *"\n".join(column).splitlines()])) + GAP for name, column in cells.items()}
+        taken = max(map(len, targets)) + 2  # by the targets' names and the edges
+        parts: list[list[str]] = []
+        for name in names:
+            if not parts or taken + sum(widths[known] for known in [*parts[-1], name]) > self.console.width:
+                parts.append([])
+            parts[-1].append(name)
+        for part in parts:
+            needed = taken + sum(widths[name] for name in part)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > self.console.width else None)
+            table.add_column("", no_wrap=True)
+            for name in part:
+                table.add_column(name, justify="right", no_wrap=True)
+            for number, target in enumerate(targets):
+                table.add_row(target, *(cells[name][number] for name in part))
+            self.console.print(table, soft_wrap=True)
 
     def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
         """Progress of a task of the stage, with its newest numbers."""

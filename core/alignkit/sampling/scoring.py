@@ -99,5 +99,7 @@ def _sum(terms: list[tuple[float, float | None]]) -> float | None:
 def _standardized(numbers: Numbers) -> Numbers:
     """The numbers at mean 0 and deviation 1 over all of them; 0 where they are all equal."""
     known = [value for values in numbers for value in values if value is not None]
-    mean, deviation = (float(np.mean(known)), float(np.std(known))) if known else (0.0, 0.0)
+    mean = float(np.mean(known)) if known else 0.0
+    # Equal numbers have a rounded mean, and a deviation that is rounding alone.
+    deviation = float(np.std(known)) if known and min(known) < max(known) else 0.0
     return [[None if value is None else (value - mean) / deviation if deviation > 0 else 0.0 for value in values] for values in numbers]

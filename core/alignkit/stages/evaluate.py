@@ -52,13 +52,13 @@ def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
 def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, folder: Path) -> dict[str, Any]:
     dataset = shop.load(stage.on, Prompts, stage.max_length)
     against = recipe.Target(stage=stage.against)
-    targets = stage.evaluate if against in stage.evaluate else (against, *stage.evaluate)
-    best = dict(zip(stage.evaluate, planned.best, strict=True))
+    best = {target.name: rewards for target, rewards in zip(stage.evaluate, planned.best, strict=True)}
+    targets = stage.evaluate if against.name in best else (against, *stage.evaluate)
     records = {}
     for number, target in enumerate(targets):
         file = folder / "targets" / f"{number}.json"  # a killed evaluation goes on with the targets it has not done
         if not file.is_file():
-            record = _sample_target(target, replace(planned, best=(best.get(target, ()),)), stage, shop, dataset)
+            record = _sample_target(target, replace(planned, best=(best.get(target.name, ()),)), stage, shop, dataset)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
         shop.display.advance("evaluate", number + 1, len(targets), {})
