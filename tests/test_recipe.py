@@ -185,7 +185,7 @@ def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, regi
         (("[sft, ppo]", "{ppo: {best_of: 0}}"), "stages.table.evaluate.0.best_of", "greater than or equal to 1"),
         (("[sft, ppo]", "[]"), "stages.table.evaluate", "at least 1"),
         (("[sft, ppo]", "[ppo, ppo]"), "stages.table.evaluate", "'ppo' twice"),
-        (("[sft, ppo]", "[{ppo: {best_of: 2, by: judge}}, {ppo: {best_of: 2, by: length}}]"), "stages.table.evaluate", "'ppo best of 2' twice"),
+        (("[sft, ppo]", "[{ppo: {best_of: 2, by: judge}}, {ppo: {best_of: 2, by: length}}]"), "stages.table.evaluate", "of 2' twice"),
         (("[sft, ppo]", "[sft, judge]"), "stages.table.evaluate", "'judge' is a reward model, and others of these are not"),
         (("[sft, ppo]", "[base, judge]"), "stages.table.evaluate", "'judge' is a reward model, and others of these are not"),
         (("[sft, ppo]", "[judge]"), "stages.table.by", "judged by the data's ranks"),
@@ -219,10 +219,10 @@ def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, regi
         (("sampling: {temperature: 1}", "sampling: {temprature: 1}"), "stages.ppo.sampling.temprature", "Did you mean 'temperature'"),
         (("sampling: {temperature: 1}", "sampling: {sampler: enigne}"), "stages.ppo.sampling.sampler", "Did you mean 'engine'"),
         (("on: prompts}", "on: prompts, sampler: enigne}"), "stages.drawn.sampler", "Did you mean 'engine'"),
-        (("  sft:   {", "  length: {train: bradley-terry, on: pairs}\n  sft:   {"), "stages.ppo.watch", "both a stage and a registered reward"),
+        (("  sft:   {", "  length: {train: bradley-terry, on: pairs}\n  sft:   {"), "stages.ppo.watch", "and a registered reward"),
         (("  sft:   {", "  base: {train: sft, on: pairs}\n  sft:   {"), "stages.base", "both a stage and the base"),
         (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: pairs, by: []}"), "stages.drawn.by", "at least 1"),
-        (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: sft, by: length}"), "stages.drawn.label", "a train stage; a sample stage"),
+        (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: sft, by: length}"), "stages.drawn.label", "a sample stage is needed"),
     ],
 )  # fmt: skip
 def test_a_mistake_of_an_online_recipe_names_its_place_and_the_mend(tmp_path, registry, change, where, words):

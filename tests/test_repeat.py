@@ -167,5 +167,5 @@ def test_a_mistake_in_a_block_names_its_place(stages, where, words):
 
 def test_a_mistake_in_a_stage_of_a_block_names_the_round():
     block = {"repeat": 2, "stages": {"policy": {"train": "sft", "on": "prompts", "stepz": 3}}}
-    with pytest.raises(UserError, match="stages.policy-1.stepz"):
+    with pytest.raises(UserError, match=r"stages\.policy-1\.stepz"):
         recipe({"loop": block})

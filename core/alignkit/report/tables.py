@@ -59,7 +59,7 @@ def _place(name: str, rewards: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _column(values: Mapping[str, Interval], marked: bool) -> dict[str, Cell]:
-    """The cells of one measure, all to the same decimal. Nothing is best where there is nothing to compare; some numbers have no interval."""
+    """The cells of one measure, all to the same decimal, some without an interval. Nothing is best where there is nothing to compare."""
     finite = {target: value for target, value in values.items() if math.isfinite(value.mean)}
     if not finite:
         return {target: Cell("–", "", 50, 50, 50, False) for target in values}
