@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alignkit import recipe
 from alignkit.checkpoint import write_text
-from alignkit.data.example import Text
+from alignkit.data.example import Group, Text
 from alignkit.data.loading import Dataset
 from alignkit.data.messages import text_of
 from alignkit.errors import UserError
@@ -18,6 +19,7 @@ from alignkit.evaluation.reward_models import judge
 from alignkit.evaluation.samples import Samples
 from alignkit.evaluation.statistics import bootstrap, win_rate
 from alignkit.models.frozen import signals_by_group
+from alignkit.models.roles import Roles
 from alignkit.objective import Preferences, Prompts
 from alignkit.plan import PlannedStage
 from alignkit.sampling.samplers import make_sampler
@@ -96,21 +98,28 @@ def _sample_target(
             drawn = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
         examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
         scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
-        found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
-    ratios = []
-    for index, group in enumerate(groups):
-        lengths = [len(completion) for completion in group.completions]
-        parts = (found["logps"][index] - found["reference_logps"][index]).split(lengths)
-        # The best of n samples of π is no sample of π: it lies log n − (n − 1)/n away (Stiennon et al., 2020, arXiv:2009.01325).
-        chosen = math.log(target.best_of) - (target.best_of - 1) / target.best_of
-        ratios.append([float(part.sum()) + chosen for part in parts])
+        ratios = _log_ratios(roles, groups, same=target.stage == stage.against)
+    # The best of n samples of π is no sample of π: it lies log n − (n − 1)/n away (Stiennon et al., 2020, arXiv:2009.01325).
+    chosen = math.log(target.best_of) - (target.best_of - 1) / target.best_of
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
         "finished": [[bool(value) for value in group.columns["finished"]] for group in groups],
-        "log_ratios": ratios,
+        "log_ratios": [[ratio + chosen for ratio in of_prompt] for of_prompt in ratios],
         "scores": scores,
     }
+
+
+def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:
+    """log π(y | x) − log π'(y | x) of each completion, π the policy and π' the reference; 0 where they are the same."""
+    if same:
+        return [[0.0] * len(group.completions) for group in groups]
+    found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
+    ratios = []
+    for index, group in enumerate(groups):
+        parts = (found["logps"][index] - found["reference_logps"][index]).split([len(tokens) for tokens in group.completions])
+        ratios.append([float(part.sum()) for part in parts])
+    return ratios
 
 
 def _row(
