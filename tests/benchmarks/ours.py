@@ -1,18 +1,17 @@
-"""alignkit's side of a comparison: one workload in one process, reported as one JSON line."""
+"""alignkit's side of a comparison on fixed data: one workload in one process, reported as one JSON line."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, WARM_UP, batch_size, read_rows, report
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, read_rows, report, seconds_now
 
 from alignkit import recipe
 from alignkit.data.checking import adapt
@@ -59,9 +58,9 @@ def main() -> None:
     name, options = OBJECTIVES[args.work]
     objective = registry.objectives.get(name)(**options)
     base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), registry, accelerator.device)
-    size = batch_size(args.work)
+    size = SIZES[args.work]
     tokenization = Tokenization(base.tokenizer, MAX_LENGTH)
-    rows = read_rows(args.work, args.data, size * args.steps)
+    rows = read_rows(args.work, args.data, size.groups * args.steps)
     encoded = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
     order = epoch_order(0, 0, len(encoded))
     groups = [encoded[order.index(i)] for i in range(len(encoded))]  # so that the shuffled order is the file's, as on the other side
@@ -70,18 +69,20 @@ def main() -> None:
         roles.add(role, trainable=True)
     for role in sorted(objective.reads):
         roles.add(role, trainable=False)
-    settings = recipe.Training(learning_rate=LEARNING_RATE, batch_size=size, micro_batch_tokens=args.tokens, schedule="constant", warmup=0)
+    settings = recipe.Training(
+        learning_rate=LEARNING_RATE, batch_size=size.groups, micro_batch_tokens=args.tokens, schedule="constant", warmup=0
+    )
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent())
-        began = time.perf_counter()
+        began = seconds_now()
         trainer._open_sources()
-        reference = (time.perf_counter() - began) / len(groups) if args.work == "dpo" else 0.0
+        reference = (seconds_now() - began) / len(groups) if args.work == "dpo" else 0.0
         seconds = []
         for step in range(args.steps):
-            began = time.perf_counter()
+            began = seconds_now()
             trainer._step(step)
-            seconds.append(time.perf_counter() - began)
-    timed = encoded[WARM_UP * size :]
+            seconds.append(seconds_now() - began)
+    timed = encoded[size.warm_up * size.groups :]
     tokens = sum(group.tokens for group in timed) / len(timed)
     predicted = sum(len(completion) for group in timed for completion in group.completions) / len(timed)
     print(
@@ -94,14 +95,19 @@ def main() -> None:
 
 def needed_gflop(model, work: str, tokens: float, predicted: float) -> float:
     """10⁹ operations that a group needs: 2·parameters a token forward, 2 more for the backward through a frozen base, 2 for a reference."""
-    head = model.get_output_embeddings().weight.numel()
+    layers, head = parameter_counts(model)
+    per_parameter = 6 if work == "dpo" else 4
+    return per_parameter * (tokens * layers + (0 if work == "reward" else predicted * head)) / 1e9
+
+
+def parameter_counts(model) -> tuple[int, int]:
+    """Frozen parameters that every token passes, in the layers and in the language-model head."""
     layers = sum(
         p.quant_state.shape.numel() if hasattr(p, "quant_state") else p.numel()
         for p in model.base_model.layers.parameters()
         if not p.requires_grad
     )
-    per_parameter = 6 if work == "dpo" else 4
-    return per_parameter * (tokens * layers + (0 if work == "reward" else predicted * head)) / 1e9
+    return layers, model.get_output_embeddings().weight.numel()
 
 
 if __name__ == "__main__":

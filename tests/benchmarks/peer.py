@@ -1,11 +1,10 @@
-"""TRL's side of a comparison: the same workload by its trainers in their fastest ordinary setting, reported as one JSON line."""
+"""TRL's side of a comparison on fixed data: the same by its trainers in their fastest ordinary setting, reported as one JSON line."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,22 +15,28 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, batch_size, read_rows, report
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, read_rows, report, seconds_now
 
 
 class Clock(TrainerCallback):
-    """Seconds of every optimizer step."""
+    """Seconds of every step. A trainer that announces no beginnings is timed from one end to the next."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
+    def on_train_begin(self, *args, **kwargs) -> None:
+        """Start."""
+        self.began = seconds_now()
+
     def on_step_begin(self, *args, **kwargs) -> None:
         """Start."""
-        self.began = time.perf_counter()
+        self.began = seconds_now()
 
     def on_step_end(self, *args, **kwargs) -> None:
         """Stop."""
-        self.seconds.append(time.perf_counter() - self.began)
+        now = seconds_now()
+        self.seconds.append(now - self.began)
+        self.began = now
 
 
 def main() -> None:
@@ -45,11 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     clock = Clock()
     trainer = make_trainer(args, clock)
-    if args.dtype == "float32":
-        # TRL casts adapters over a 4-bit base to bfloat16, which processors without it only emulate, slowly.
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
+    as_float32(trainer.model, args.dtype)
     trainer._get_train_sampler = lambda *unused: SequentialSampler(
         trainer.train_dataset
     )  # the same examples in every step as the other side
@@ -58,22 +59,38 @@ def main() -> None:
     print(report(args.work, "trl", args.dtype, clock.seconds, first_loss=losses[0]))
 
 
-def make_trainer(args: argparse.Namespace, clock: Clock):
-    """NF4 with double quantization, LoRA on all linear layers, no gradient checkpointing; autocast where the dtype is bfloat16."""
-    from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+def as_float32(model: torch.nn.Module, dtype: str) -> None:
+    """Where float32 is computed, let adapters be so too: TRL's cast to bfloat16, which such processors only emulate, is slow."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and dtype == "float32":
+            parameter.data = parameter.data.float()
 
-    dtype = getattr(torch, args.dtype)
-    quantization = BitsAndBytesConfig(
+
+def quantization(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """NF4 with double quantization, heads left as they are."""
+    return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["score", "lm_head"],
     )  # fmt: skip
-    load = {"dtype": dtype, "quantization_config": quantization}
-    size = batch_size(args.work)
-    common = {
+
+
+def settings(dtype: torch.dtype, **more) -> dict:
+    """What all its trainers get: no gradient checkpointing, autocast where the dtype is bfloat16, nothing saved or sent."""
+    return {
         "output_dir": tempfile.mkdtemp(), "num_train_epochs": 1, "logging_steps": 1, "save_strategy": "no", "report_to": [],
         "bf16": dtype == torch.bfloat16, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": False,
-        "learning_rate": LEARNING_RATE, "per_device_train_batch_size": size, "max_length": MAX_LENGTH,
+        "learning_rate": LEARNING_RATE, **more,
     }  # fmt: skip
+
+
+def make_trainer(args: argparse.Namespace, clock: Clock):
+    """NF4, LoRA on all linear layers."""
+    from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+
+    dtype = getattr(torch, args.dtype)
+    load = {"dtype": dtype, "quantization_config": quantization(dtype)}
+    size = SIZES[args.work].groups
+    common = settings(dtype, per_device_train_batch_size=size, max_length=MAX_LENGTH)
     lora = {"r": RANK, "lora_alpha": ALPHA, "target_modules": "all-linear"}
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     data = Dataset.from_list(read_rows(args.work, args.data, size * args.steps))

@@ -1,0 +1,135 @@
+"""alignkit's side of a comparison of methods that sample: a recipe's training stage as `alignkit run` runs it, as one JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from accelerate import Accelerator
+from ours import parameter_counts
+from workload import ALPHA, KL_COEF, LEARNING_RATE, MAX_LENGTH, NEW_TOKENS, ONLINE, RANK, SIZES, read_rows, report, seconds_now
+
+from alignkit import recipe
+from alignkit.data.order import epoch_order
+from alignkit.plan import make_plan
+from alignkit.recipe import parse_recipe
+from alignkit.registry import Registry
+from alignkit.stages.train import run_train
+from alignkit.stages.workshop import Workshop
+from alignkit.training import updates_per_batch
+
+OBJECTIVES = {"rloo": ("reinforce", {"samples_per_prompt": 4}), "ppo": ("ppo", {"samples_per_prompt": 1, "epochs": 4, "minibatches": 1})}
+
+
+class Clock:
+    """A display that shows nothing and keeps when each optimizer step ended, and the metrics of it."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = [seconds_now()]
+        self.metrics: list[dict[str, float]] = []
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+        """Note the end of a step."""
+        if task == "train":
+            self.marks.append(seconds_now())
+            self.metrics.append(values)
+
+
+def main() -> None:
+    """Run one workload."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=ONLINE)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=5, help="batches of samples")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--tokens", type=int, default=recipe.Training().micro_batch_tokens)
+    args = parser.parse_args()
+
+    registry, clock = Registry(), Clock()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_prompts(args, folder / "prompts.jsonl")
+        plan = make_plan(parse_recipe(stages(args, folder)), registry, folder)
+        planned = plan.stages[args.work]
+        shop = Workshop(plan, registry, folder, clock, Accelerator())  # type: ignore[arg-type]
+        if args.work == "ppo":
+            write_reward_model(shop, folder / "judge" / "adapter")
+        run_train(planned, shop, folder / args.work)
+        lines = (folder / args.work / "rollouts" / planned.terms[0].objective.name / f"{args.steps - 1:06d}.jsonl").read_text().splitlines()
+        prompts = [shop.tokenization(MAX_LENGTH).prompt_ids(json.loads(line)["prompt"]) for line in lines]
+    updates = updates_per_batch(planned.terms[0].objective)
+    seconds = [clock.marks[k + updates] - clock.marks[k] for k in range(0, updates * args.steps, updates)]
+    sampled = clock.metrics[::updates]
+    prompt_tokens = sum(map(len, prompts)) / len(prompts)
+    print(
+        report(
+            args.work, "alignkit", str(shop.base.dtype).removeprefix("torch."), seconds,
+            needed_gflop=needed_gflop(shop.base.model, args.work, prompt_tokens), prompt_tokens=prompt_tokens,
+            new_tokens=sampled[-1]["rollouts/length"], sampling_seconds=[round(values["rollouts/seconds"], 3) for values in sampled],
+        )
+    )  # fmt: skip
+
+
+def stages(args: argparse.Namespace, folder: Path) -> dict:
+    """The recipe. Of its reward model only the name and the roles matter: `write_reward_model` makes it."""
+    name, options = OBJECTIVES[args.work]
+    judged = {"judge": {"train": "bradley-terry", "on": "prompts"}} if args.work == "ppo" else {}
+    size = SIZES[args.work]
+    updates = options.get("epochs", 1) * options.get("minibatches", 1)
+    return {
+        "name": "bench",
+        "model": {"base": args.model, "quantization": "nf4", "dtype": args.dtype, "lora": {"r": RANK, "alpha": ALPHA}},
+        "data": {"prompts": {"path": str(folder / "prompts.jsonl")}},
+        "training": {
+            "learning_rate": LEARNING_RATE, "batch_size": size.groups, "steps": args.steps * updates, "schedule": "constant", "warmup": 0,
+            "max_length": MAX_LENGTH, "micro_batch_tokens": args.tokens, "save_every": 1_000_000,
+            "sampling": {"min_tokens": NEW_TOKENS, "max_tokens": NEW_TOKENS},
+        },
+        "stages": {
+            **judged,
+            args.work: {
+                "train": {name: {"kl_coef": KL_COEF, **options}}, "on": "prompts", "reward": "judge" if judged else "sentiment",
+            },
+        },
+    }  # fmt: skip
+
+
+def write_prompts(args: argparse.Namespace, file: Path) -> None:
+    """The prompts in such an order that the first epoch's shuffle brings them back to that of the data, as on the other side."""
+    rows = read_rows(args.work, args.data, SIZES[args.work].groups * args.steps)
+    order = epoch_order(0, 0, len(rows))
+    file.write_text("".join(json.dumps(rows[order.index(place)]) + "\n" for place in range(len(rows))))
+
+
+def write_reward_model(shop: Workshop, folder: Path) -> None:
+    """A reward model that was not trained: what it costs is the same."""
+    with shop.roles() as roles:
+        roles.add("reward", trainable=True)
+        roles.save("reward", folder)
+
+
+def needed_gflop(model, work: str, prompt: float) -> float:
+    """10⁹ operations that a sample needs, its prompt's tokens shared by all samples of the prompt.
+
+    2·parameters a token: to sample, for the policy and the reference at sampling, and for each update forward and backward (4);
+    for PPO also the values and the reward model at sampling, and the values in each update. The heads of those two are next to nothing.
+    """
+    layers, head = parameter_counts(model)
+    updates = OBJECTIVES[work][1].get("epochs", 1)
+    of_policy, of_others = 6 + 4 * updates, 4 + 4 * updates if work == "ppo" else 0
+    tokens = prompt / SIZES[work].per_group + NEW_TOKENS
+    return ((of_policy + of_others) * tokens * layers + of_policy * NEW_TOKENS * head) / 1e9
+
+
+if __name__ == "__main__":
+    main()
