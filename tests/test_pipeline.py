@@ -1,87 +1,20 @@
 """Whole runs from the command line on a tiny local model: killed and resumed, skipped, changed, locked, and mistaken."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_model
 from filelock import FileLock
 from peft import PeftModel
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from tiny_runs import WORDS, environment, kill_when, run, write_recipe
+from transformers import AutoModelForCausalLM
 
-WORDS = ["red", "blue", "green", "cat", "dog", "bird", "runs", "sleeps", "eats", "today", "now", "well", "badly", "never", "always"]
-RECIPE = """
-name: tiny
-model: {{base: {base}, quantization: none, dtype: float32, lora: {{r: 4, dropout: 0.1}}}}
-data:
-  pairs: {{path: {data}}}
-training: {{batch_size: 4, steps: 12, save_every: 3, learning_rate: 1e-2, held_out: 0.2, evaluate_every: 6}}
-stages:
-{stages}
-"""
 FOUR = {name: f"  one: {{train: {name}, on: pairs}}" for name in ("sft", "bradley-terry", "dpo", "unlikelihood")}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    """A tiny model with a word tokenizer, as a local folder."""
-    folder = tmp_path_factory.mktemp("base")
-    words = {"<pad>": 0, "<eos>": 1, **{word: i + 2 for i, word in enumerate(WORDS)}}
-    inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
-    tiny_model(vocab_size=len(words)).save_pretrained(folder)
-    rng = random.Random(0)
-    text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
-    rows = [{"prompt": text(), "chosen": f" {text()} well", "rejected": f" {text()} badly"} for _ in range(40)]
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-def write_recipe(tmp_path: Path, base: Path, stages: str, **changes: str) -> Path:
-    recipe = tmp_path / "recipe.yaml"
-    text = RECIPE.format(base=base, data=base / "pairs.jsonl", stages=stages)
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    recipe.write_text(text)
-    return recipe
-
-
-def command(recipe: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-c", "from alignkit.cli import main; main()", "run", str(recipe), "--out", str(out), *more]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def run(recipe: Path, out: Path, *more: str, code: int = 0) -> str:
-    done = subprocess.run(command(recipe, out, *more), env=environment(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def kill_when(recipe: Path, out: Path, lines: int, number: int = signal.SIGKILL) -> int:
-    """Start a run and send it a signal once it has written so many metrics lines."""
-    process = subprocess.Popen(command(recipe, out), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    metrics = out / "tiny" / "one" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if metrics.is_file() and metrics.read_text().count("\n") >= lines:
-            process.send_signal(number)
-            break
-        time.sleep(0.005)
-    process.communicate(timeout=60)
-    return process.returncode
 
 
 @pytest.mark.parametrize("objective", FOUR)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from alignkit.errors import UserError
-from alignkit.recipe import Train, load_recipe
+from alignkit.plan import make_plan
+from alignkit.recipe import RewardTerm, Target, Train, load_recipe
+from alignkit.registry import Registry
 
 GOOD = """
 name: demo
@@ -93,3 +95,152 @@ def test_a_mistake_names_its_place_and_the_mend(tmp_path, change, where, words):
 def test_a_bad_override_is_refused(tmp_path, override):
     with pytest.raises(UserError):
         load(tmp_path, GOOD, override)
+
+
+# --- online methods and evaluation, looked up in the registry
+
+ONLINE = """
+name: online
+data: {pairs: some/pairs, prompts: some/prompts}
+training: {batch_size: 4, sampling: {max_tokens: 32, temperature: 0.7}}
+stages:
+  sft:   {train: sft, on: pairs, start: base}
+  judge: {train: bradley-terry, on: pairs, start: sft}
+  drawn: {sample: sft, on: prompts}
+  ppo:   {train: ppo, on: prompts, start: sft, reward: judge, watch: length, sampling: {temperature: 1}}
+  table: {evaluate: [sft, ppo], on: prompts, by: judge}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry()
+
+
+def plan(tmp_path, registry, text):
+    return make_plan(load(tmp_path, text), registry, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("judge", [RewardTerm(reward="judge")]),
+        ("{judge: {weight: 2, standardize: true}}", [RewardTerm(reward="judge", weight=2, standardize=True)]),
+        ("{length: {unit: words, weight: -0.5}}", [RewardTerm(reward="length", options={"unit": "words"}, weight=-0.5)]),
+        ("{judge: , length: {}}", [RewardTerm(reward="judge"), RewardTerm(reward="length")]),
+        ("[judge, {length: {weight: 3}}]", [RewardTerm(reward="judge"), RewardTerm(reward="length", weight=3)]),
+        ("[judge, length]", [RewardTerm(reward="judge"), RewardTerm(reward="length")]),
+    ],
+)
+def test_rewards_are_a_name_a_mapping_or_a_list(tmp_path, registry, written, read):
+    found = plan(tmp_path, registry, ONLINE.replace("reward: judge", f"reward: {written}").replace("watch: length, ", ""))
+    stage = found.stages["ppo"].stage
+    assert stage.reward == tuple(read)
+    made = found.stages["ppo"].rewards
+    assert [(r.name, r.weight, r.standardize) for r in made] == [(term.reward, term.weight, term.standardize) for term in read]
+    assert [r.call is None for r in made] == [term.reward == "judge" for term in read]
+    assert all(getattr(r.call, "unit", "words") == term.options.get("unit", "words") for r, term in zip(made, read, strict=True))
+
+
+def test_a_reward_stage_comes_before_what_it_rewards_and_the_base_is_no_stage(tmp_path):
+    recipe = load(tmp_path, ONLINE.replace("  judge:", "  zero: {train: raft, on: prompts, reward: judge}\n  judge:"))
+    assert list(recipe.stages).index("zero") > list(recipe.stages).index("judge")
+    assert recipe.stages["sft"].start is None
+    assert recipe.needs(recipe.stages["ppo"]) == ["prompts", "sft", "judge"]
+    assert recipe.needs(recipe.stages["table"]) == ["prompts", "sft", "ppo", "judge"]
+
+
+def test_a_stages_sampling_is_laid_over_the_shared_one(tmp_path):
+    recipe = load(tmp_path, ONLINE)
+    assert recipe.stages["ppo"].sampling.model_dump(include={"max_tokens", "temperature", "top_p"}) == {
+        "max_tokens": 32,
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
+    assert recipe.stages["sft"].sampling.temperature == 0.7
+
+
+def test_targets_may_be_the_best_of_several_samples(tmp_path, registry):
+    text = ONLINE.replace("[sft, ppo]", "{base: , ppo: {best_of: 4, by: [judge, {length: {unit: characters}}]}, sft: {}}")
+    planned = plan(tmp_path, registry, text).stages["table"]
+    length = RewardTerm(reward="length", options={"unit": "characters"})
+    best = Target(stage="ppo", best_of=4, by=(RewardTerm(reward="judge"), length))
+    assert planned.stage.evaluate == (Target(stage="base"), best, Target(stage="sft"))
+    assert [target.name for target in planned.stage.evaluate] == ["base", "ppo best of 4", "sft"]
+    assert [[reward.name for reward in rewards] for rewards in planned.best] == [[], ["judge", "length"], []]
+
+
+def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, registry):
+    assert plan(tmp_path, registry, ONLINE).stages["table"].measures == tuple(sorted(registry.evaluators.items))
+    planned = plan(tmp_path, registry, ONLINE.replace("by: judge}", "by: [judge, kl, length]}")).stages["table"]
+    assert planned.measures == ("kl", "length")
+    assert [reward.name for reward in planned.rewards] == ["judge"]
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        (("[sft, ppo]", "{ppo: {best_of: 4}}"), "stages.table.evaluate.0", "best_of needs `by`"),
+        (("[sft, ppo]", "{ppo: {bestof: 4}}"), "stages.table.evaluate.0.bestof", "Did you mean 'best_of'"),
+        (("[sft, ppo]", "{ppo: {best_of: 0}}"), "stages.table.evaluate.0.best_of", "greater than or equal to 1"),
+        (("[sft, ppo]", "[]"), "stages.table.evaluate", "at least 1"),
+        (("[sft, ppo]", "[ppo, ppo]"), "stages.table.evaluate", "'ppo' twice"),
+        (("[sft, ppo]", "[{ppo: {best_of: 2, by: judge}}, {ppo: {best_of: 2, by: length}}]"), "stages.table.evaluate", "of 2' twice"),
+        (("[sft, ppo]", "[sft, judge]"), "stages.table.evaluate", "'judge' is a reward model, and others of these are not"),
+        (("[sft, ppo]", "[base, judge]"), "stages.table.evaluate", "'judge' is a reward model, and others of these are not"),
+        (("[sft, ppo]", "[judge]"), "stages.table.by", "judged by the data's ranks"),
+        (("[sft, ppo], on: prompts, by: judge", "{judge: {best_of: 2, by: length}}, on: pairs"), "stages.table.evaluate", "writes none"),
+        (("[sft, ppo]", "[sft, drawn]"), "stages.table.evaluate", "'drawn' is a sample stage; a train stage is needed here"),
+        (("[sft, ppo]", "[sft, pairs]"), "stages.table.evaluate", "'pairs' is data; a train stage is needed here"),
+        (("[sft, ppo]", "[sft, pppo]"), "stages.table", "Did you mean 'ppo'"),
+        (("by: judge}", "by: judge, against: judge}"), "stages.table.against", "is a reward model"),
+        (("by: judge}", "by: judeg}"), "stages.table.by", "Did you mean 'judge'"),
+        (("by: judge}", "by: [judge, {length: {unit: words}}]}"), "stages.table.by.length", "a measure here"),
+        (("by: judge}", "by: [judge, {kl: {weight: 2}}]}"), "stages.table.by.kl", "takes no options"),
+        (("sample: sft", "sample: judge"), "stages.drawn.sample", "'judge' is a reward model; it scores completions and writes none"),
+        (("sample: sft", "sample: pairs"), "stages.drawn.sample", "'pairs' is data"),
+        (("reward: judge", "reward: lenght"), "stages.ppo.reward", "Did you mean 'length'"),
+        (("reward: judge", "reward: jugde"), "stages.ppo.reward", "Did you mean 'judge'"),
+        (("reward: judge", "reward: sft"), "stages.ppo.reward", "'sft' trains no reward model"),
+        (("reward: judge", "reward: drawn"), "stages.ppo.reward", "'drawn' trains no reward model"),
+        (("reward: judge", "reward: {judge: {beta: 2}}"), "stages.ppo.reward.judge", "takes no options"),
+        (("reward: judge", "reward: {length: {units: words}}"), "stages.ppo.reward.length.units", "Did you mean 'unit'"),
+        (("reward: judge", "reward: {length: {weight: heavy}}"), "stages.ppo.reward.0.weight", "found 'heavy'"),
+        (("reward: judge", "reward: {judge: 2}"), "stages.ppo.reward", "the options of judge must be a mapping, found 2"),
+        (("reward: judge", "reward: 2"), "stages.ppo.reward", "give the name of a reward"),
+        (("reward: judge, ", ""), "stages.ppo", "learns from rewards, and the stage names none"),
+        (("reward: judge", "reward: []"), "stages.ppo", "learns from rewards, and the stage names none"),
+        (("watch: length", "watch: lengthy"), "stages.ppo.watch", "Did you mean 'length'"),
+        (("reward: judge", "reward: [length, {length: {unit: characters}}]"), "stages.ppo.reward", "'length' twice"),
+        (("reward: judge", "reward: {length: {unit: characters}}"), "stages.ppo.watch", "'length' twice"),
+        (("on: pairs, start: base", "on: pairs, reward: length"), "stages.sft.reward", "nothing to reward"),
+        (("on: pairs, start: base", "on: pairs, watch: length"), "stages.sft.watch", "nothing to reward"),
+        (("train: ppo", "train: {ppo: {minibatches: 5}}"), "stages.ppo.train.ppo.minibatches", "raise batch_size or lower minibatches"),
+        (("sampling: {temperature: 1}", "sampling: {temprature: 1}"), "stages.ppo.sampling.temprature", "Did you mean 'temperature'"),
+        (("sampling: {temperature: 1}", "sampling: {sampler: enigne}"), "stages.ppo.sampling.sampler", "Did you mean 'engine'"),
+        (("on: prompts}", "on: prompts, sampler: enigne}"), "stages.drawn.sampler", "Did you mean 'engine'"),
+        (("  sft:   {", "  length: {train: bradley-terry, on: pairs}\n  sft:   {"), "stages.ppo.watch", "and a registered reward"),
+        (("  sft:   {", "  base: {train: sft, on: pairs}\n  sft:   {"), "stages.base", "both a stage and the base"),
+        (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: pairs, by: []}"), "stages.drawn.by", "at least 1"),
+        (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: sft, by: length}"), "stages.drawn.label", "a sample stage is needed"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_an_online_recipe_names_its_place_and_the_mend(tmp_path, registry, change, where, words):
+    assert change[0] in ONLINE
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, registry, ONLINE.replace(*change, 1))
+    assert caught.value.where == where
+    assert words in str(caught.value)
+
+
+def test_a_reward_named_as_a_measure_that_is_taken_is_refused(tmp_path, registry):
+    with pytest.raises(UserError, match="'kl' twice"):
+        plan(tmp_path, registry, ONLINE.replace("judge", "kl"))
+
+
+def test_the_plan_says_what_each_stage_does(tmp_path, registry):
+    lines = plan(tmp_path, registry, ONLINE.replace("[sft, ppo]", "[sft, {ppo: {best_of: 4, by: judge}}]")).lines()
+    assert [line.split()[0] for line in lines] == ["sft", "judge", "drawn", "ppo", "table"]
+    assert "train ppo for judge on prompts, starting from sft" in lines[3]
+    assert lines[3].endswith("trains policy, value")
+    assert lines[4].endswith("evaluate sft, ppo best of 4 on prompts by judge, against base")

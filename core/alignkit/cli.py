@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from alignkit.commands.authoring import new_plugin
+from alignkit.commands.options import Plugins, quiet_libraries
+from alignkit.commands.trained import export, sample
 from alignkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,17 +30,15 @@ app = typer.Typer(
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, each replaces one value of the recipe.")]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")]
 Out = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run: the folder with a folder for each stage.")]
-StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folder RUN/STAGE.")]
 
 
 @app.command()
 def run(recipe: RecipeArgument, overrides: Overrides = None, out: Out = Path("runs"), plugin: Plugins = None) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones resumed."""
     plan, registry = _plan(recipe, overrides, plugin)
-    _quiet_libraries()
+    quiet_libraries()
     from alignkit.display import TerminalDisplay
     from alignkit.pipeline import run_plan
     from alignkit.training import Interrupted
@@ -114,49 +114,16 @@ def objectives(name: Annotated[str | None, typer.Argument(help="Show this one wi
 
 
 @app.command()
-def sample(
-    stage: StageArgument,
-    prompt: Annotated[str | None, typer.Option(help="Answer this one prompt; without it, chat.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
-    seed: int = 0,
-) -> None:
-    """Chat with a trained policy."""
-    _quiet_libraries()
-    from alignkit.sampling.chat import Chat
-
-    chat = Chat(stage, temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
-    if prompt is not None:
-        typer.echo(chat.answer(prompt))
-        return
-    typer.echo("An empty line ends the chat.", err=True)
-    while question := typer.prompt("you", default="", show_default=False):
-        typer.echo(f"model: {chat.answer(question)}")
-
-
-@app.command()
-def export(
-    stage: StageArgument,
-    to: Annotated[Path, typer.Option("--to", help="The folder to write; must not exist.")],
-    merged: Annotated[
-        bool, typer.Option("--merged", help="Merge the adapter into the base: a model that plain transformers loads.")
-    ] = False,
-) -> None:
-    """Copy a stage's adapter out of its run, or write the merged model."""
-    _quiet_libraries()
-    from alignkit.models.export import export_adapter, export_merged
-
-    (export_merged if merged else export_adapter)(stage, to)
-    typer.echo(f"Written: {to}")
-
-
-@app.command()
 def report(run: RunArgument) -> None:
     """Write RUN/report.html: what was measured, the training curves and samples on one page."""
     from alignkit.report.page import write_report
 
     typer.echo(f"Written: {write_report(run)}")
+
+
+app.command()(sample)
+app.command()(export)
+app.command()(new_plugin)
 
 
 def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) -> tuple[Plan, Registry]:
@@ -172,18 +139,6 @@ def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
-
-
-def _quiet_libraries() -> None:
-    """Keep other libraries' warnings and bars out of the display."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
+QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")  # shown elsewhere, or only in metrics.jsonl
+QUIET_KINDS = ("logps/", "rollouts/", "objective/", "policy/", "val/")
 LINE_SECONDS = 10.0
+GAP = 3  # between the columns of a table
 
 
 class TerminalDisplay:
@@ -35,14 +37,25 @@ class TerminalDisplay:
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def table(self, targets: dict[str, dict[str, dict[str, float | None]]]) -> None:
-        """Measured intervals, a line a target."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        """Measured intervals, a line a target; in several parts where they are wider than the console, so that numbers stay whole."""
         names = list(dict.fromkeys(name for values in targets.values() for name in values))
-        for name in ("", *names):
-            table.add_column(name, justify="left" if not name else "right", overflow="fold")
-        for target, values in targets.items():
-            table.add_row(target, *(_interval(values.get(name)) for name in names))
-        self.console.print(table, soft_wrap=not self.console.is_terminal)
+        cells = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
+        widths = {name: max(map(len, [name, *"\n".join(column).splitlines()])) + GAP for name, column in cells.items()}
+        taken = max(map(len, targets)) + 2  # by the targets' names and the edges
+        parts: list[list[str]] = []
+        for name in names:
+            if not parts or taken + sum(widths[known] for known in [*parts[-1], name]) > self.console.width:
+                parts.append([])
+            parts[-1].append(name)
+        for part in parts:
+            needed = taken + sum(widths[name] for name in part)
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > self.console.width else None)
+            table.add_column("", no_wrap=True)
+            for name in part:
+                table.add_column(name, justify="right", no_wrap=True)
+            for number, target in enumerate(targets):
+                table.add_row(target, *(cells[name][number] for name in part))
+            self.console.print(table, soft_wrap=True)
 
     def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
         """Progress of a task of the stage, with its newest numbers."""
@@ -94,7 +107,7 @@ class TerminalDisplay:
 def describe(values: dict[str, float]) -> str:
     """Metrics in one line: the held-out ones where there are any, then speed and memory."""
     held_out = {name: value for name, value in values.items() if name.startswith("held_out/")}
-    shown = held_out or {name: value for name, value in values.items() if name not in QUIET and not name.startswith("logps/")}
+    shown = held_out or {name: value for name, value in values.items() if not _is_quiet(name)}
     parts = [f"{name} {value:.4g}" for name, value in shown.items()]
     if "tokens_per_second" in values:
         parts.append(f"{values['tokens_per_second']:.0f} tokens/s")
@@ -108,3 +121,8 @@ def _interval(value: dict[str, float | None] | None) -> str:
         return ""
     spread = f"\n{value['low']:.2f}…{value['high']:.2f}" if value["low"] is not None else ""
     return f"{value['mean']:.3f}{spread}"
+
+
+def _is_quiet(name: str) -> bool:
+    """Whether a metric is for the file alone; of a mixture's, the objective's name stands before it."""
+    return name in QUIET or (any(kind in f"/{name}" for kind in map("/{}".format, QUIET_KINDS)) and not name.endswith("objective/kl"))

@@ -67,6 +67,8 @@ class PlannedStage:
             )
         if isinstance(stage, Evaluate):
             targets = ", ".join(target.name for target in stage.evaluate)
+            if not self.measures:
+                return f"evaluate the reward model {targets} on the pairs of {stage.on}"
             return f"evaluate {targets} on {stage.on} by {_names(self.rewards) or 'measures alone'}, against {stage.against}"
         noise = f" with choice noise of temperature {stage.noise:g}" if stage.noise else ""
         return f"label {stage.label} by {_names(self.rewards)}{noise}"
@@ -126,29 +128,37 @@ def _plan_stage(name: str, stage: Stage, recipe: Recipe, registry: Registry, bes
         if stage.label in recipe.stages:
             _require(recipe, stage.label, Sample, f"{where}.label")
         return PlannedStage(name, stage, rewards=_make_rewards(stage.by, recipe, registry, f"{where}.by"))
+    return _plan_evaluate(name, stage, recipe, registry)
+
+
+def _plan_evaluate(name: str, stage: Evaluate, recipe: Recipe, registry: Registry) -> PlannedStage:
+    where = f"stages.{name}"
     registry.samplers.get(stage.sampler, f"{where}.sampler")
     for target in stage.evaluate:
         if target.stage != BASE:
             _require(recipe, target.stage, Train, f"{where}.evaluate")
-    judges = [t.stage for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)]
+    _require_once([target.name for target in stage.evaluate], f"{where}.evaluate")
+    judges = [t for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)]
     if judges and len(judges) < len(stage.evaluate):
         raise UserError(
-            f"{judges[0]!r} is a reward model, and others of these are not",
+            f"{judges[0].stage!r} is a reward model, and others of these are not",
             where=f"{where}.evaluate",
             hint="Evaluate reward models on pairs and policies on prompts, in two stages.",
         )
     if judges and stage.by:
         raise UserError("reward models are judged by the data's ranks, not by rewards", where=f"{where}.by")
+    if any(judge.best_of > 1 for judge in judges):
+        raise UserError("a reward model scores completions and writes none, of which to take the best", where=f"{where}.evaluate")
     _require_policy(recipe, stage.against, registry, f"{where}.against")
-    measures = tuple(term.reward for term in stage.by if term.reward in registry.evaluators.items and term.reward not in recipe.stages)
-    rewards = tuple(term for term in stage.by if term.reward not in measures)
-    return PlannedStage(
-        name,
-        stage,
-        rewards=_make_rewards(rewards, recipe, registry, f"{where}.by"),
-        best=tuple(_make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate),
-        measures=measures or tuple(sorted(registry.evaluators.items)),
-    )
+    named = [term for term in stage.by if term.reward in registry.evaluators.items and term.reward not in recipe.stages]
+    for term in named:
+        if term != RewardTerm(reward=term.reward):
+            raise UserError(f"{term.reward!r} is a measure here, which takes no options and no weight", where=f"{where}.by.{term.reward}")
+    measures = () if judges else tuple(term.reward for term in named) or tuple(sorted(registry.evaluators.items))
+    rewards = _make_rewards(tuple(term for term in stage.by if term not in named), recipe, registry, f"{where}.by")
+    _require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
+    best = tuple(_make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate)
+    return PlannedStage(name, stage, rewards=rewards, best=best, measures=measures)
 
 
 def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: Registry, beside: Path) -> PlannedStage:
@@ -172,7 +182,10 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
             hint=f"Add `reward:`, a reward-model stage or one of: {', '.join(sorted(registry.rewards.items))}.",
         )
     if not online and (stage.reward or stage.watch):
-        raise UserError("no objective of this stage samples completions, so there is nothing to reward", where=f"{where}.reward")
+        raise UserError(
+            "no objective of this stage samples completions, so there is nothing to reward",
+            where=f"{where}.{'reward' if stage.reward else 'watch'}",
+        )
     for term in online:
         registry.samplers.get(stage.sampling.sampler, f"{where}.sampling.sampler")
         assert isinstance(term.objective, OnlineObjective)
@@ -182,24 +195,22 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
                 where=f"{where}.train.{term.objective.name}.minibatches",
                 hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
             )
-    return replace(
-        planned,
-        terms=terms,
-        rewards=_make_rewards(stage.reward, recipe, registry, f"{where}.reward"),
-        watch=_make_rewards(stage.watch, recipe, registry, f"{where}.watch"),
-        held_out=held_out if isinstance(held_out, Data) else None,
-    )
+    rewards = _make_rewards(stage.reward, recipe, registry, f"{where}.reward")
+    watch = _make_rewards(stage.watch, recipe, registry, f"{where}.watch")
+    _require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
+    return replace(planned, terms=terms, rewards=rewards, watch=watch, held_out=held_out if isinstance(held_out, Data) else None)
 
 
 def _make_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> tuple[WeightedReward, ...]:
     """Each reward looked up: a stage that trains a reward model, or a registered reward."""
+    _require_once([term.reward for term in terms], where)
     made = []
     for term in terms:
         stage = recipe.stages.get(term.reward)
         if stage is not None and term.reward in registry.rewards.items:
             raise UserError(f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage.")
         if stage is None:
-            call = _make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
+            call = make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
             made.append(WeightedReward(term.reward, term.weight, term.standardize, call))
             continue
         if term.options:
@@ -216,6 +227,13 @@ def trains_reward(stage: Stage, registry: Registry) -> bool:
         return False
     made = [registry.objectives.get(term.objective)(**term.options) for term in stage.train]
     return set().union(*(set(objective.trains) for objective in made)) == {"reward"}
+
+
+def _require_once(names: list[str], where: str) -> None:
+    """Scores are kept by name, so a name stands for one thing."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"this names {twice!r} twice", where=where, hint="Each stands once, under a name of its own.")
 
 
 def _require_policy(recipe: Recipe, name: str, registry: Registry, where: str) -> None:
@@ -237,7 +255,8 @@ def _make_objective(registry: Registry, name: str, options: dict[str, Any], wher
     return _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
 
 
-def _make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
+def make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
+    """The reward registered as `name`, with its options; `known`: what else might have been meant."""
     if name not in registry.rewards.items:
         raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))
     reward = registry.rewards.get(name)

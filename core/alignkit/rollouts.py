@@ -163,10 +163,9 @@ class RolloutSource:
             metrics["rollouts/sampler_difference"] = self._compare(rollouts, at_sampling, number)
         with torch.no_grad():
             prepared = self.objective.prepare(rollouts)
-        self._check(prepared, rollouts)
-        kept_signals = {("old_logps" if name == "logps" else name): value for name, value in self._lasting(prepared).items()}
+        check_prepared(self.objective, prepared)
         batch = _grouped(
-            Rollouts(prepared.tokens, prepared.mask, prepared.group, prepared.columns, kept_signals),
+            Rollouts(prepared.tokens, prepared.mask, prepared.group, prepared.columns, lasting(self.objective, prepared)),
             [group.prompt for group in groups], metrics, dict(self.objective.state),
         )  # fmt: skip
         self._write(number, batch, [group.prompt for group in groups])
@@ -214,23 +213,6 @@ class RolloutSource:
             )
         return difference
 
-    def _check(self, prepared: Any, rollouts: Rollouts) -> None:
-        name = self.objective.name
-        if not isinstance(prepared, Rollouts):
-            found = type(prepared).__name__
-            raise UserError(f"`prepare` of {name} must return rollouts, found {found}", hint="Return rollouts.with_(…) or .select(…).")
-        for key, value in prepared.signals.items():
-            if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
-                expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"
-                raise UserError(f"`prepare` of {name} gave {key} the shape {tuple(value.shape)}, expected {expected}")
-            if not torch.isfinite(value.float()).all():
-                raise UserError(f"`prepare` of {name} gave a {key} that is not finite", hint="Nothing was updated by it.")
-
-    def _lasting(self, prepared: Rollouts) -> dict[str, Tensor]:
-        """What `loss` finds as it was at sampling: all but the signals that trained roles compute anew."""
-        trained = [signal for role in self.objective.trains for signal in AT_SAMPLING.get(role, ()) if signal != "logps"]
-        return {name: value for name, value in prepared.signals.items() if name not in trained}
-
     def _write(self, number: int, batch: Prepared, prompts: list[list[int]]) -> None:
         rollouts = batch.rollouts
         tensors = {"tokens": rollouts.tokens, "mask": rollouts.mask, "group": rollouts.group}
@@ -253,6 +235,26 @@ class RolloutSource:
         named = {kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)} for kind in ("signal/", "column/")}
         rollouts = Rollouts(tensors["tokens"], tensors["mask"], tensors["group"], named["column/"], named["signal/"])
         return _grouped(rollouts, about["prompts"], about["metrics"], about["state"])
+
+
+def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
+    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T)."""
+    name = objective.name
+    if not isinstance(prepared, Rollouts):
+        found = type(prepared).__name__
+        raise UserError(f"`prepare` of {name} must return rollouts, found {found}", hint="Return rollouts.with_(…) or .select(…).")
+    for key, value in prepared.signals.items():
+        if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
+            expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"
+            raise UserError(f"`prepare` of {name} gave {key} the shape {tuple(value.shape)}, expected {expected}")
+        if not torch.isfinite(value.float()).all():
+            raise UserError(f"`prepare` of {name} gave a {key} that is not finite", hint="Nothing was updated by it.")
+
+
+def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]:
+    """What `loss` finds as it was at sampling: all but the signals that trained roles compute anew; `logps` as `old_logps`."""
+    trained = [signal for role in objective.trains for signal in AT_SAMPLING.get(role, ()) if signal != "logps"]
+    return {("old_logps" if name == "logps" else name): value for name, value in prepared.signals.items() if name not in trained}
 
 
 def _grouped(rollouts: Rollouts, prompts: list[list[int]], metrics: dict[str, float], state: dict[str, float]) -> Prepared:

@@ -83,6 +83,57 @@ def test_limit_counts_usable_examples(write):
     assert data.report.rows == 4
 
 
+def test_skip_leaves_out_rows_at_the_beginning_and_limit_counts_from_there(write):
+    path = write(pair("q"), "{", pair("r"), pair("s"), pair("t"))
+    data = read(path, Preferences, skip=2, limit=2)
+    assert [example.prompt for example in data.examples] == ["r", "s"]
+    assert data.report.rows == 2, "the bad row was skipped with the first"
+    assert read(path, Preferences, skip=0) == read(path, Preferences)
+
+
+def test_a_place_after_skipped_rows_is_the_place_in_the_file(write):
+    path = write(pair("q"), pair("r"), "{", pair("s"))
+    assert read(path, Preferences, skip=1).report.dropped == {"not valid JSON": Dropped(1, f"{path}:3")}
+
+
+def test_skipping_everything_is_an_error_that_says_so(write):
+    with pytest.raises(UserError, match="skip"):
+        read(write(pair(), pair("r")), Preferences, skip=2)
+
+
+def test_what_is_skipped_and_what_limit_takes_are_the_data_in_two(write):
+    path = write(*(pair(f"q{number}") for number in range(9)))
+    first, rest = read(path, Preferences, limit=4), read(path, Preferences, skip=4)
+    assert first.examples + rest.examples == read(path, Preferences).examples
+    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(path), skip=4))
+
+
+@pytest.mark.parametrize(("others", "broken", "wrong_kind"), [(3, 2, True), (2, 2, False), (1, 4, False), (1, 0, True)])
+def test_data_is_of_the_wrong_kind_only_where_most_rows_are(write, others, broken, wrong_kind):
+    rows = [{"prompt": f"q{number}", "completion": "a"} for number in range(others)]
+    with pytest.raises(UserError) as caught:
+        read(write(*["{"] * broken, *rows), Preferences)
+    assert ("two or more ranked completions" in str(caught.value)) == wrong_kind
+    assert ("none of" in str(caught.value)) != wrong_kind
+
+
+def test_one_good_row_among_many_of_another_kind_is_used(write):
+    rows = [{"prompt": f"q{number}", "completion": "a"} for number in range(9)]
+    assert len(read(write(*rows, pair()), Preferences)) == 1
+
+
+def test_whether_a_sample_was_finished_stays_with_it_through_ranking(write):
+    row = {"prompt": "q", "completions": ["a", "b", "c"], "finished": [True, False, True], "ranks": [2, 0, 1], "rewards": [0, 2, 1]}
+    eos = byte_tokenizer().eos_token_id
+    preferences = read(write(row), Preferences)
+    assert preferences.examples[0].columns["finished"] == (1, 0, 1)
+    assert [completion[-1] == eos for completion in preferences.groups[0].completions] == [True, False, True]
+    demonstration = read(write(row), Demonstrations)
+    assert demonstration.examples[0].completions == ("b",)
+    assert demonstration.groups[0].completions[0][-1] != eos
+    assert "finished" not in read(write(row), Prompts).groups[0].columns
+
+
 def test_data_of_another_kind_names_what_is_needed_and_what_was_found(write):
     with pytest.raises(UserError) as error:
         read(write({"prompt": "q", "completion": "a", "choosen": "b"}), Preferences)

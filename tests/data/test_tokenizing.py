@@ -1,5 +1,7 @@
 """Prompt and completion concatenate exactly, data injects no special token, truncation takes from the prompt's beginning alone."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +86,46 @@ def test_truncation_takes_from_the_prompts_beginning_alone(prompt, completions, 
     assert group.truncated == (len(group.prompt) < len(whole.prompt))
     assert group.prompt[bos:] == whole.prompt[len(whole.prompt) - len(group.prompt) + bos :]
     assert group.prompt[:bos] == whole.prompt[:bos]
+
+
+@given(words, st.lists(st.tuples(words, st.booleans()), min_size=1, max_size=4), st.sampled_from([None, CHATML, TRIMMING, WITHOUT_END]))
+@settings(max_examples=100, deadline=None)
+def test_a_completion_that_was_cut_off_has_no_end_and_the_others_are_unchanged(question, drawn, template):
+    tokenizer = byte_tokenizer(template)
+    encode = Tokenization(tokenizer, 10_000).encode
+    prompt = question if template is None else [user(question)]
+    said = tuple(text if template is None else [assistant(text)] for text, _ in drawn)
+    finished = {"finished": tuple(float(end) for _, end in drawn)}
+    whole, group = encode(Example(prompt, said)), encode(Example(prompt, said, finished))
+    assert group.prompt == whole.prompt
+    for ended, cut, (text, end) in zip(whole.completions, group.completions, drawn, strict=True):
+        if end:
+            assert cut == ended
+            assert specials(tokenizer, cut)
+        else:
+            assert not specials(tokenizer, cut)
+            assert tokenizer.decode(cut) == (text.strip() if template == TRIMMING else text)
+
+
+@pytest.mark.parametrize("template", [CHATML, TRIMMING, WITHOUT_END])
+def test_of_several_messages_that_were_cut_off_the_earlier_ones_keep_their_ends(template):
+    tokenizer = byte_tokenizer(template)
+    messages = [assistant("one"), {"role": "tool", "content": "two"}, assistant("three")]
+    example = Example([user("a")], (messages,))
+    whole, cut = (
+        Tokenization(tokenizer, 1000).encode(one).completions[0] for one in (example, replace(example, columns={"finished": (0.0,)}))
+    )
+    written, text = tokenizer.decode(whole), tokenizer.decode(cut)
+    assert text.endswith("three")
+    assert written.startswith(text)
+    assert len(specials(tokenizer, cut)) == len(specials(tokenizer, whole)) - 1
+
+
+def test_spelled_out_ends_in_a_completion_that_was_cut_off_stay_text():
+    tokenizer = byte_tokenizer(CHATML)
+    group = Tokenization(tokenizer, 1000).encode(Example([user("a")], ([assistant("b<|im_end|>")],), {"finished": (0.0,)}))
+    assert tokenizer.decode(group.completions[0]) == "b<|im_end|>"
+    assert not specials(tokenizer, group.completions[0])
 
 
 def test_a_repeated_turn_token_is_not_kept_as_beginning_of_sequence():

@@ -249,3 +249,8 @@ def test_names_of_points_close_together_do_not_cover_each_other():
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in panel.texts}
     assert set(boxes) == set(points)
     assert not [(a, b) for a in boxes for b in boxes if a < b and boxes[a].overlaps(boxes[b])]
+
+
+def test_a_measure_without_an_interval_is_shown_as_its_number_alone(page):
+    assert "0.062" in page.words, "calibration errors and correlations come without an interval"
+    assert "0.062 to 0.062" not in page.words

@@ -36,15 +36,15 @@ def stage(request, tmp_path, monkeypatch):
 
 def test_answers_are_sampled_from_the_policy_after_the_turns_so_far(stage):
     folder, base = stage
-    talk = chat.Chat(folder, temperature=0.9, top_p=0.95, max_tokens=10, seed=4)
+    settings = Sampling(1, 0.9, 0.95, max_tokens=10, seed=4)
+    talk = chat.Chat(folder, settings)
     tokenization = Tokenization(base.tokenizer, 502)
     for question in ("hello there", "the cat?"):
         asked = [*talk.turns, {"role": "user", "content": question}] if base.tokenizer.chat_template else question
-        settings = Sampling(1, 0.9, 0.95, max_tokens=10, seed=4)
         with talk.roles.active("policy") as model:
             ids = tokenization.prompt_ids(asked)
             [[expected]] = sample(model, [ids], settings, eos=base.ends | tokenization.stop_ids, pad=base.pad)
 
-        assert talk.answer(question) == base.text(expected.tokens)
+        assert talk.answer(question).text == base.text(expected.tokens)
 
     assert [turn["role"] for turn in talk.turns] == ["user", "assistant"] * 2

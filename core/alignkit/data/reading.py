@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,18 @@ def read_rows(spec: Data, where: str) -> Iterator[Row]:
     or where `rename` names a column that the first row lacks.
     """
     rows = _local(spec, where) if is_local(spec.path) else _hub(spec, where)
-    rows = islice(rows, spec.skip, None) if spec.skip else rows
+    rows = _after(rows, spec.skip, where) if spec.skip else rows
     return _renamed(rows, spec.rename, where) if spec.rename else rows
+
+
+def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:
+    """The rows behind the first `skip`."""
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        if count > skip:
+            yield row
+    if count <= skip:
+        raise UserError(f"nothing is left: skip is {skip}, and the data has {count} rows", where=f"{where}.skip")
 
 
 def _local(spec: Data, where: str) -> Iterator[Row]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from alignkit.errors import UserError
+from alignkit.recipe.verbs import BASE
 
-REFERRING = ("on", "start", "reward", "watch", "sample", "label", "by", "held_out", "evaluate", "against", "stage")
+REFERRING = ("on", "start", "reward", "watch", "sample", "label", "by", "held_out", "evaluate", "against")
 
 
 def unroll(stages: Any) -> Any:
@@ -20,12 +21,13 @@ def unroll(stages: Any) -> Any:
     flat: dict[str, Any] = {}
     last: dict[str, str] = {}
     for name, stage in stages.items():
+        where = f"stages.{name}"
         if not isinstance(stage, dict) or "repeat" not in stage:
+            _require_new(name, flat, where)
             flat[name] = _renamed(stage, last)
             continue
-        where = f"stages.{name}"
         rounds, block, first = _read_block(stage, where)
-        names = {**last, **first}
+        names = {**last, **{inner: last.get(meant, meant) for inner, meant in first.items()}}
         for number in range(1, rounds + 1):
             made: dict[str, str] = {}
             for inner, body in block.items():
@@ -38,8 +40,7 @@ def unroll(stages: Any) -> Any:
                         hint=f"Give what stands for it: first: {{{sorted(missing)[0]}: base}}.",
                     )
                 made[inner] = f"{inner}-{number}"
-                if made[inner] in flat:
-                    raise UserError(f"two stages would be called {made[inner]!r}", where=where)
+                _require_new(made[inner], flat, where)
                 flat[made[inner]] = _renamed(body, meaning)
             names = {**last, **made}
         last = names
@@ -55,12 +56,26 @@ def _read_block(stage: dict[str, Any], where: str) -> tuple[int, dict[str, Any],
         raise UserError(f"the number of rounds is a whole number from 1, found {rounds!r}", where=f"{where}.repeat")
     if not isinstance(block, dict) or not block:
         raise UserError("a block needs stages of its own", where=f"{where}.stages")
+    for name, body in block.items():
+        if name == BASE:
+            raise UserError("'base' is the base model, and no name of a stage", where=f"{where}.stages.{name}", hint="Rename the stage.")
+        if isinstance(body, dict) and "repeat" in body:
+            raise UserError(
+                "a block holds stages, not another block", where=f"{where}.stages.{name}", hint="Put the blocks one after the other."
+            )
     if not isinstance(first, dict):
         raise UserError(f"expected a mapping of the block's stages, found {first!r}", where=f"{where}.first")
     for name in first:
         if name not in block:
             raise UserError(f"{name!r} is no stage of the block: {', '.join(block)}", where=f"{where}.first")
     return rounds, block, {str(name): str(meant) for name, meant in first.items()}
+
+
+def _require_new(name: str, flat: dict[str, Any], where: str) -> None:
+    if name in flat:
+        raise UserError(
+            f"two stages would be called {name!r}", where=where, hint="A block's stages get the number of their round: rename one."
+        )
 
 
 def _names(body: Any, block: dict[str, Any]) -> set[str]:
@@ -80,7 +95,7 @@ def _walk(body: Any, change: Any) -> Any:
         return body
     walked = {key: _changed(value, change) if key in REFERRING else value for key, value in body.items()}
     if isinstance(body.get("train"), dict):  # {objective: {on: data}}
-        walked["train"] = {name: _walk(options, change) for name, options in body["train"].items()}
+        walked["train"] = {name: _inside(options, "on", change) for name, options in body["train"].items()}
     return walked
 
 
@@ -90,5 +105,10 @@ def _changed(value: Any, change: Any) -> Any:
     if isinstance(value, list):
         return [_changed(item, change) for item in value]
     if isinstance(value, dict):  # {stage or reward: options}; a data entry names no stage
-        return value if "path" in value else {change(key): _walk(inner, change) for key, inner in value.items()}
+        return value if "path" in value else {change(key): _inside(options, "by", change) for key, options in value.items()}
     return value
+
+
+def _inside(options: Any, key: str, change: Any) -> Any:
+    """Options with the one of them that refers to something changed; the others are a plugin's own."""
+    return {**options, key: _changed(options[key], change)} if isinstance(options, dict) and key in options else options

@@ -92,12 +92,3 @@ class Training(Section):
     save_every: int | None = Field(default=None, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     trackers: list[str] = []
-
-
-class Term(Section):
-    """One objective of a training stage: its options, its weight in the sum, and data of its own."""
-
-    objective: str
-    options: dict[str, Any] = {}
-    weight: float = Field(default=1.0, gt=0)
-    on: str | None = None

@@ -124,7 +124,7 @@ class Label(Section):
     """
 
     label: str
-    by: Rewards
+    by: Rewards = Field(min_length=1)
     noise: float = Field(default=0.0, ge=0)
     max_length: int = Field(default=1024, ge=8)
 

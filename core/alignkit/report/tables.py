@@ -59,11 +59,12 @@ def _place(name: str, rewards: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _column(values: Mapping[str, Interval], marked: bool) -> dict[str, Cell]:
-    """The cells of one measure, all to the same decimal. Nothing is best where there is nothing to compare."""
+    """The cells of one measure, all to the same decimal, some without an interval. Nothing is best where there is nothing to compare."""
     finite = {target: value for target, value in values.items() if math.isfinite(value.mean)}
     if not finite:
         return {target: Cell("–", "", 50, 50, 50, False) for target in values}
-    low, high = min(value.low for value in finite.values()), max(value.high for value in finite.values())
+    ends = {t: (v.low, v.high) if math.isfinite(v.low) and math.isfinite(v.high) else (v.mean, v.mean) for t, v in finite.items()}
+    low, high = min(start for start, _ in ends.values()), max(end for _, end in ends.values())
     top = max(value.mean for value in finite.values())
     largest = max(abs(low), abs(high))
     decimals = min(3, max(0, 2 - math.floor(math.log10(largest)))) if largest else 0
@@ -76,7 +77,8 @@ def _column(values: Mapping[str, Interval], marked: bool) -> dict[str, Cell]:
 
     cells = {target: Cell("–", "", 50, 50, 50, False) for target in values if target not in finite}
     for target, value in finite.items():
-        interval = f"{words(value.low)} to {words(value.high)}"
+        (start, end), known = ends[target], math.isfinite(value.low) and math.isfinite(value.high)
+        interval = f"{words(start)} to {words(end)}" if known else ""
         best = marked and len(finite) > 1 and value.mean == top
-        cells[target] = Cell(words(value.mean), interval, scale(value.low), scale(value.mean), scale(value.high), best)
+        cells[target] = Cell(words(value.mean), interval, scale(start), scale(value.mean), scale(end), best)
     return cells

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from alignkit import recipe
+from alignkit.data.example import Example, Group
 from alignkit.data.tokenizing import Tokenization
 from alignkit.errors import UserError
 from alignkit.manifest import read_manifest
@@ -14,38 +18,67 @@ from alignkit.models.base import load_base
 from alignkit.models.export import adapter_of
 from alignkit.models.roles import HEADED, Roles
 from alignkit.registry import Registry
-from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.judging import find_reward
+from alignkit.sampling.sampler import Drawn, Sampling
 from alignkit.sampling.samplers import make_sampler
+from alignkit.sampling.scoring import Scorer, best_of
+
+BUDGET = 4096  # tokens a reward model scores at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the policy said. scores: the reward of every answer that was drawn, None where it abstained; empty without a reward."""
+
+    text: str
+    scores: tuple[float | None, ...] = ()
 
 
 class Chat:
-    """Remembers the turns; each answer is sampled from the stage's policy. Plain prompts where the tokenizer has no chat template."""
+    """Remembers the turns; each answer is sampled from the stage's policy. Plain prompts where the tokenizer has no chat template.
 
-    def __init__(self, stage: Path, *, temperature: float, top_p: float, max_tokens: int, seed: int) -> None:
+    reward: with it, of `settings.per_prompt` answers the one with the highest reward is given; see `find_reward`.
+    """
+
+    def __init__(self, stage: Path, settings: Sampling, *, reward: str | None = None, plugins: Sequence[Path] | None = None) -> None:
         adapter = adapter_of(stage)
         manifest = read_manifest(stage)
         assert manifest is not None
         trained = {name for term in manifest.inputs["terms"] for name in term.get("trains", ())}
         if trained and trained <= set(HEADED):
             raise UserError(f"{str(stage)!r} is a {', '.join(sorted(trained))} model; it scores completions and writes none")
-        settings = {key: value for key, value in manifest.inputs["model"].items() if key != "content"}
-        spec = recipe.Model.model_validate(settings)
+        model = manifest.inputs["model"]
+        spec = recipe.Model.model_validate({key: value for key, value in model.items() if key != "content"})
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        registry = Registry()
-        self.roles = Roles(load_base(spec, registry, device), spec.lora, seed)
+        registry = Registry(list(plugins or ()))
+        found = None if reward is None else find_reward(reward, model, registry)
+        self.roles = Roles(load_base(spec, registry, device), spec.lora, settings.seed)
         self.roles.add("policy", trainable=False, start=adapter)
+        self.scorer = None if found is None else Scorer([found[0]], self.roles, found[1], BUDGET)
         self.sampler = make_sampler(registry, "engine", self.roles)
-        self.settings = Sampling(1, temperature, top_p, max_tokens=max_tokens, seed=seed)
+        self.settings = settings
         tokenizer = self.roles.base.tokenizer
-        self.tokenization = Tokenization(tokenizer, getattr(self.roles.base.model.config, "max_position_embeddings", 4096) - max_tokens)
+        longest = getattr(self.roles.base.model.config, "max_position_embeddings", 4096)
+        self.tokenization = Tokenization(tokenizer, longest - settings.max_tokens)
         self.conversational = tokenizer.chat_template is not None
-        self.turns: list[dict[str, str]] = []
+        self.turns: list[dict[str, Any]] = []
 
-    def answer(self, text: str) -> str:
+    def answer(self, text: str) -> Answer:
         """The policy's answer to `text` after the turns so far."""
         self.turns.append({"role": "user", "content": text})
-        ids = self.tokenization.prompt_ids(self.turns if self.conversational else text)
-        [[drawn]] = self.sampler.sample("policy", [ids], self.settings)
-        reply = self.roles.base.text(drawn.tokens)
+        prompt = list(self.turns) if self.conversational else text
+        ids = self.tokenization.prompt_ids(prompt)
+        [drawn] = self.sampler.sample("policy", [ids], self.settings)
+        scores = () if self.scorer is None else self._scores(self.scorer, prompt, ids, drawn)
+        [chosen] = best_of(drawn, scores, len(drawn)) if scores else drawn[:1]
+        reply = self.roles.base.text(chosen.tokens)
         self.turns.append({"role": "assistant", "content": reply})
-        return reply
+        return Answer(reply, scores)
+
+    def _scores(self, scorer: Scorer, prompt: Any, ids: list[int], drawn: list[Drawn]) -> tuple[float | None, ...]:
+        """The reward of each answer, which it reads as it reads completions in a run."""
+        said = [self.roles.base.text(sample.tokens, after=None if self.conversational else ids) for sample in drawn]
+        completions = tuple([{"role": "assistant", "content": text}] if self.conversational else text for text in said)
+        group = Group(ids, tuple(sample.tokens for sample in drawn))
+        [scores] = scorer([Example(prompt, completions)], [group]).total
+        return tuple(scores)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.sampling.labelling import WeightedReward, score
 
+T = TypeVar("T")
 Numbers = list[list[float | None]]
 """[prompt][completion]; None where a reward abstained."""
 
@@ -76,6 +79,15 @@ class Scorer:
         return [[next(flat) for _ in example.completions] for example in examples]
 
 
+def best_of(samples: Sequence[T], scores: Sequence[float | None], n: int) -> list[T]:
+    """Of each `n` samples in turn the one with the highest score; the first of equals, and where the reward has no opinion of any."""
+    kept = []
+    for start in range(0, len(samples), n):
+        window = range(start, start + n)
+        kept.append(samples[max(window, key=lambda k: (-math.inf if (value := scores[k]) is None else value, -k))])
+    return kept
+
+
 def _role(reward: WeightedReward) -> str:
     return f"reward-{reward.name}"
 
@@ -87,5 +99,7 @@ def _sum(terms: list[tuple[float, float | None]]) -> float | None:
 def _standardized(numbers: Numbers) -> Numbers:
     """The numbers at mean 0 and deviation 1 over all of them; 0 where they are all equal."""
     known = [value for values in numbers for value in values if value is not None]
-    mean, deviation = (float(np.mean(known)), float(np.std(known))) if known else (0.0, 0.0)
+    mean = float(np.mean(known)) if known else 0.0
+    # Equal numbers have a rounded mean, and a deviation that is rounding alone.
+    deviation = float(np.std(known)) if known and min(known) < max(known) else 0.0
     return [[None if value is None else (value - mean) / deviation if deviation > 0 else 0.0 for value in values] for values in numbers]

@@ -19,9 +19,9 @@ from alignkit.evaluation.samples import Samples
 from alignkit.evaluation.statistics import bootstrap, win_rate
 from alignkit.models.frozen import signals_by_group
 from alignkit.objective import Preferences, Prompts
-from alignkit.plan import PlannedStage, trains_reward
+from alignkit.plan import PlannedStage
 from alignkit.sampling.samplers import make_sampler
-from alignkit.sampling.scoring import Scorer
+from alignkit.sampling.scoring import Scorer, best_of
 from alignkit.stages.workshop import SAMPLES, Workshop
 
 EVALUATION = "evaluation.json"
@@ -32,11 +32,7 @@ def run_evaluate(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[st
     """Write `evaluation.json`, and for policies `samples.jsonl` with the completions side by side."""
     stage = planned.stage
     assert isinstance(stage, recipe.Evaluate)
-    first = stage.evaluate[0].stage
-    if first != recipe.BASE and trains_reward(shop.plan.recipe.stages[first], shop.registry):
-        found = _reward_models(stage, shop)
-    else:
-        found = _policies(planned, stage, shop, folder)
+    found = _policies(planned, stage, shop, folder) if planned.measures else _reward_models(stage, shop)
     write_text(folder / EVALUATION, json.dumps(found, indent=2) + "\n")
     shop.display.table(found["targets"])
     return {"targets": {name: {key: value["mean"] for key, value in values.items()} for name, values in found["targets"].items()}}
@@ -56,13 +52,13 @@ def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
 def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, folder: Path) -> dict[str, Any]:
     dataset = shop.load(stage.on, Prompts, stage.max_length)
     against = recipe.Target(stage=stage.against)
-    targets = stage.evaluate if against in stage.evaluate else (against, *stage.evaluate)
-    best = dict(zip(stage.evaluate, planned.best, strict=True))
+    best = {target.name: rewards for target, rewards in zip(stage.evaluate, planned.best, strict=True)}
+    targets = stage.evaluate if against.name in best else (against, *stage.evaluate)
     records = {}
     for number, target in enumerate(targets):
         file = folder / "targets" / f"{number}.json"  # a killed evaluation goes on with the targets it has not done
         if not file.is_file():
-            record = _sample_target(target, replace(planned, best=(best.get(target, ()),)), stage, shop, dataset)
+            record = _sample_target(target, replace(planned, best=(best.get(target.name, ()),)), stage, shop, dataset)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
         shop.display.advance("evaluate", number + 1, len(targets), {})
@@ -97,7 +93,7 @@ def _sample_target(
         if target.best_of > 1:
             chooser = Scorer(planned.best[0], roles, shop.folder, BUDGET)
             totals = chooser(*shop.written(dataset.examples, dataset.groups, drawn)).total
-            drawn = [_best(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
+            drawn = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
         examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
         scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
         found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
@@ -115,15 +111,6 @@ def _sample_target(
         "log_ratios": ratios,
         "scores": scores,
     }
-
-
-def _best(samples: list[Any], scores: list[float | None], best_of: int) -> list[Any]:
-    """Of each `best_of` samples the one with the highest score; where the reward has no opinion of any, the first."""
-    kept = []
-    for start in range(0, len(samples), best_of):
-        window = range(start, start + best_of)
-        kept.append(samples[max(window, key=lambda k: (-math.inf if scores[k] is None else scores[k], -k))])
-    return kept
 
 
 def _row(

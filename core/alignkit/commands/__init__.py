@@ -1,0 +1,1 @@
+"""Commands by subject; `alignkit.cli` puts them together."""

@@ -1,0 +1,11 @@
+"""For a method's author: `check_objective`, the conformance suite.
+
+from alignkit.testing import check_objective
+
+def test_it_conforms():
+    check_objective(Direct(beta=0.5))
+"""
+
+from alignkit.testing.conformance import check_objective
+
+__all__ = ["check_objective"]
