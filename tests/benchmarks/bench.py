@@ -50,10 +50,12 @@ def main() -> None:
     from alignkit_smollm2 import locate
 
     args.model = args.model or locate()
-    args.pairs = found(args.pairs, PAIRS, fallback.PAIRS, args.model)
-    args.demonstrations = found(args.demonstrations, DEMONSTRATIONS, fallback.DEMONSTRATIONS, args.model)
+    if set(args.work) - set(ALONE):
+        args.pairs = found(args.pairs, PAIRS, fallback.PAIRS, args.model)
+        args.demonstrations = found(args.demonstrations, DEMONSTRATIONS, fallback.DEMONSTRATIONS, args.model)
     args.dtype, rate = fastest(args.dtype)
-    keep({**surroundings(), "dtype": args.dtype, "matrix_gflops": round(rate), "pairs": args.pairs.name}, args.json)
+    data = {"pairs": str(args.pairs), "demonstrations": str(args.demonstrations)}
+    keep({**surroundings(), "model": args.model, **data, "dtype": args.dtype, "matrix_gflops": round(rate)}, args.json)
     compared = [row(work, args, rate) for work in args.work if work in SIZES]
     if compared:
         print("\n" + table(COLUMNS, compared))

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from workload import ALPHA, KL_COEF, NEW_TOKENS, ONLINE, RANK, SIZES, read_rows, report
 
-MICRO_BATCH = {"rloo": 32, "ppo": 8}  # PPO keeps the logits of every token, and two models' activations
+# As much as 24 GB hold without gradient checkpointing; PPO keeps the logits of every token, and two models' activations.
+MICRO_BATCH = {"rloo": 16, "ppo": 8}
 
 
 def main() -> None:
