@@ -20,6 +20,7 @@ from alignkit.data.rows import Rows, flat_rows, tree_rows
 from alignkit.errors import UserError
 from alignkit.models.base import Base
 from alignkit.models.logps import token_logps
+from alignkit.models.lora import speed_up
 
 HEADED = ("reward", "value")
 HEAD_KEY = "base_model.model.score.weight"
@@ -82,6 +83,7 @@ class Roles:
                 self.model.add_adapter(adapter, config)
             else:
                 self.model = PeftModel(self.base.model, config, adapter_name=adapter)
+            speed_up(self.model)
         if head is not None:
             # Zero, so that a reward model starts indifferent: a random head's noise would first have to be unlearned.
             nn.init.zeros_(head.weight)

@@ -1,0 +1,81 @@
+"""The quick computation of LoRA layers is PEFT's own, values and gradients."""
+
+import random
+
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from conftest import random_groups, shake, tiny_base, tiny_roles
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from alignkit import recipe
+from alignkit.models import roles as roles_module
+from alignkit.models.lora import speed_up
+from alignkit.models.roles import Roles
+
+
+def outcome(monkeypatch, quick, **lora):
+    if not quick:
+        monkeypatch.setattr(roles_module, "speed_up", lambda model: None)
+    roles = Roles(tiny_base(), recipe.Lora(r=4, alpha=8, **lora), seed=0)
+    for name, seed in (("policy", 1), ("reward", 2)):
+        roles.add(name, trainable=True)
+        shake(roles, name, seed)
+    rows = roles.rows(random_groups(random.Random(0)))
+    torch.manual_seed(0)
+    logps, scores = roles.signals("policy", rows)["logps"], roles.signals("reward", rows)["scores"]
+    (logps.sin().sum() + scores.cos().sum()).backward()
+    return logps.detach(), scores.detach(), {name: parameter.grad for name, parameter in roles.trainable().items()}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_signals_and_gradients_of_every_role_are_those_of_peft(dropout, monkeypatch):
+    found, expected = (outcome(monkeypatch, quick, dropout=dropout) for quick in (True, False))
+    for one, other in zip(found[:2], expected[:2], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert found[2].keys() == expected[2].keys()
+    for name, gradient in expected[2].items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(found[2][name], gradient, atol=1e-5, rtol=1e-4)
+
+
+class Quantized(nn.Module):
+    """Two 4-bit layers, the second with an input that needs a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = (Linear4bit(64, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32) for _ in range(2))
+
+    def forward(self, x):
+        return self.second(self.first(x).tanh())
+
+
+def test_over_a_4_bit_base_too():
+    x = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
+    found = []
+    for quick in (True, False):
+        model = get_peft_model(Quantized().to("cpu"), LoraConfig(r=4, lora_alpha=8, target_modules=["first", "second"]))
+        generator = torch.Generator().manual_seed(2)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+        if quick:
+            speed_up(model)
+        value = model(x).square().sum()
+        value.backward()
+        found.append([value.detach(), *(parameter.grad for name, parameter in model.named_parameters() if "lora_" in name)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_role_without_adapter_is_the_base_beside_one_that_has_one():
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    roles.add("reference", trainable=False)
+    rows = roles.rows(random_groups(random.Random(1)))
+    before = roles.signals("reference", rows)["reference_logps"]
+    shake(roles, "policy")
+    torch.testing.assert_close(roles.signals("reference", rows)["reference_logps"], before, atol=0, rtol=0)
+    assert not torch.allclose(roles.signals("policy", rows)["logps"], before)
