@@ -28,7 +28,7 @@ import fallback
 from workload import DEMONSTRATIONS, ONLINE, PAIRS, SIZES
 
 HERE = Path(__file__).parent
-ASKED = {"dpo": (3.0, 0.6), "dpo-cached": (3.0, None), "reward": (2.0, 0.7), "sft": (2.5, 0.6)}
+ASKED = {"dpo": (3.0, 0.6), "dpo-cached": (3.0, None), "reward": (2.0, 0.7), "sft": (2.5, 0.6), "rloo": (2.5, 0.6), "ppo": (3.0, 0.4)}
 ALONE = {"group-cost": "group_cost.py", "roles": "roles_memory.py"}
 COLUMNS = ("work", "alignkit", "TRL", "speed", "asked", "alignkit GB", "TRL GB", "memory", "asked", "of the matrix rate")
 

@@ -1,8 +1,8 @@
 """LoRA's forward and backward in as few passes over the activations as the arithmetic needs.
 
 PEFT holds the adapters, and computes them wherever this module does not apply. For y = W·x + s·B·A·x it copies W·x, multiplies B·A·x
-by s and adds the two, and goes back the same way: on a processor these passes cost a fifth of a training step. Here the product
-with B is added onto W·x while it is computed.
+by s and adds the two, and goes back the same way: on a CPU these passes were a seventh of a training step. Here the product with B
+is added onto W·x while it is computed.
 """
 
 from __future__ import annotations
