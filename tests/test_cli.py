@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import test_pipeline
 import torch
-from test_pipeline import WORDS, write_recipe
+from tiny_runs import WORDS, run, write_recipe
 
 from alignkit import recipe
 from alignkit.cli import main
@@ -40,7 +39,6 @@ def register_rewards(register):
     register(words)
     register(mute)
 """
-base = test_pipeline.base
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def alignkit(monkeypatch, capsys):
 def trained(base, tmp_path_factory) -> Path:
     """A run with a policy and a reward model."""
     folder = tmp_path_factory.mktemp("run")
-    test_pipeline.run(write_recipe(folder, base, STAGES), folder)
+    run(write_recipe(folder, base, STAGES), folder)
     (folder / "rewards_of_mine.py").write_text(REWARDS)
     return folder / "tiny"
 
