@@ -37,6 +37,19 @@ SIZES = {
 ARCHITECTURES = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config, "gemma": GemmaConfig}
 
 
+class Silent:
+    """A display that keeps its notes."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, task, done, total, values):
+        pass
+
+
 def tiny_model(architecture: str = "llama", **changes):
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(ARCHITECTURES[architecture](**{**SIZES, **changes}), dtype=torch.float32)

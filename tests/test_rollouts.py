@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from conftest import shake, tiny_roles
+from conftest import Silent, shake, tiny_roles
 
 from alignkit import Group, OnlineObjective, Prompts, UserError
 from alignkit.recipe import Training
@@ -24,17 +24,6 @@ from alignkit_unlikelihood import Unlikelihood
 PROMPT = [3, 4, 5]
 ANSWERS = 8  # the vocabulary: every answer is one token
 BETA = 1.0
-
-
-class Silent:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def advance(self, task, done, total, values):
-        pass
 
 
 class TableDraw:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from conftest import random_groups, shake, tiny_roles
+from conftest import Silent, random_groups, shake, tiny_roles
 
 from alignkit import Loss, Objective, Preferences, UserError
 from alignkit.metrics import read_metrics
@@ -18,17 +18,6 @@ from alignkit_sft import SupervisedFineTuning
 from alignkit_unlikelihood import Unlikelihood
 
 OBJECTIVES = [SupervisedFineTuning(), BradleyTerry(), DirectPreferenceOptimization(), Unlikelihood()]
-
-
-class Silent:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def advance(self, task, done, total, values):
-        pass
 
 
 def groups(count=12, seed=0):

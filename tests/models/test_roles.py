@@ -3,6 +3,7 @@
 import torch
 from conftest import random_groups, shake, tiny_base, tiny_roles
 from peft import PeftModel
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from alignkit import recipe
@@ -83,3 +84,23 @@ def test_fresh_roles_are_a_function_of_the_seed():
         torch.rand(3)
         roles.add("reward", trainable=True)
     assert all(torch.equal(p, second.parameters("reward")[k]) for k, p in first.parameters("reward").items())
+
+
+def test_dropout_is_off_where_asked_and_always_in_a_frozen_role(tmp_path, rng):
+    roles = Roles(tiny_base(), recipe.Lora(r=4, alpha=8, dropout=0.5), seed=0)
+    roles.add("policy", trainable=True)
+    shake(roles, "policy")
+    save_file(roles.state("policy"), tmp_path / "adapter_model.safetensors")
+    roles.model.peft_config["policy"].save_pretrained(tmp_path)
+    roles.add("reference", trainable=False, start=tmp_path)
+    rows = roles.rows(random_groups(rng))
+
+    def twice(name):
+        return [next(iter(roles.signals(name, rows).values())) for _ in range(2)]
+
+    assert not torch.equal(*twice("policy"))
+    assert torch.equal(*twice("reference"))
+    with roles.without_dropout():
+        assert torch.equal(*twice("policy"))
+        assert torch.equal(twice("policy")[0], twice("reference")[0])
+    assert not torch.equal(*twice("policy"))

@@ -14,7 +14,7 @@ from alignkit import recipe
 from alignkit.checkpoint import write_text
 from alignkit.data.loading import Dataset
 from alignkit.errors import UserError
-from alignkit.models.roles import HEADED, Roles
+from alignkit.models.roles import Roles
 from alignkit.plan import PlannedStage
 from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 from alignkit.sampling.samplers import make_sampler
@@ -103,12 +103,6 @@ def adapter_folders(roles: Roles) -> dict[str, str]:
     trained = sorted(name for name, role in roles.roles.items() if role.trainable)
     main = "policy" if "policy" in trained else trained[0]
     return {name: "adapter" if name == main else f"adapter-{name}" for name in trained}
-
-
-def is_policy(manifest_terms: Sequence[dict[str, Any]]) -> bool:
-    """Whether a stage with these terms (of its manifest) trained something that writes completions."""
-    trained = {name for term in manifest_terms for name in term.get("trains", ())}
-    return not trained or not trained <= set(HEADED)
 
 
 def _tracker(stage: recipe.Train, shop: Workshop, name: str) -> Callable[[int, dict[str, float]], None]:
