@@ -37,13 +37,18 @@ def tree_attention(
     if trees is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
     attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
+    # Split, not sliced: a slice's backward fills zeros for the whole row, once for every slice.
+    lengths = [length for tree in trees for length in (tree.trunk - tree.start, *(end - start for start, end, _ in tree.branches))]
+    parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
     outputs = []
     for tree in trees:
-        trunk = slice(tree.start, tree.trunk)
-        outputs.append(attend(query[:, :, trunk], key[:, :, trunk], value[:, :, trunk], is_causal=True))
-        for start, end, mask in tree.branches:
-            seen = [torch.cat([x[:, :, tree.start : tree.prompt], x[:, :, start:end]], dim=2) for x in (key, value)]
-            outputs.append(attend(query[:, :, start:end], *seen, attn_mask=mask.to(query.dtype)))
+        query_part, *trunk = next(parts)
+        outputs.append(attend(query_part, *trunk, is_causal=True))
+        prompt = [x[:, :, : tree.prompt - tree.start] for x in trunk]
+        for _, _, mask in tree.branches:
+            query_part, *own = next(parts)
+            seen = [torch.cat(pair, dim=2) for pair in zip(prompt, own, strict=True)]
+            outputs.append(attend(query_part, *seen, attn_mask=mask.to(query.dtype)))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
