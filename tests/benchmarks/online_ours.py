@@ -13,7 +13,20 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
 from ours import parameter_counts
-from workload import ALPHA, KL_COEF, LEARNING_RATE, MAX_LENGTH, NEW_TOKENS, ONLINE, RANK, SIZES, read_rows, report, seconds_now
+from workload import (
+    ALPHA,
+    KL_COEF,
+    LEARNING_RATE,
+    MAX_LENGTH,
+    NEW_TOKENS,
+    ONLINE,
+    RANK,
+    SIZES,
+    command_line,
+    read_prompts,
+    report,
+    seconds_now,
+)
 
 from alignkit import recipe
 from alignkit.data.order import epoch_order
@@ -46,11 +59,7 @@ class Clock:
 
 def main() -> None:
     """Run one workload."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=ONLINE)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5, help="batches of samples")
+    parser = command_line(__doc__, ONLINE)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--tokens", type=int, default=recipe.Training().micro_batch_tokens)
     args = parser.parse_args()
@@ -106,7 +115,7 @@ def stages(args: argparse.Namespace, folder: Path) -> dict:
 
 def write_prompts(args: argparse.Namespace, file: Path) -> None:
     """The prompts in such an order that the first epoch's shuffle brings them back to that of the data, as on the other side."""
-    rows = read_rows(args.work, args.data, SIZES[args.work].groups * args.steps)
+    rows = read_prompts(args.data, SIZES[args.work].groups * args.steps)
     order = epoch_order(0, 0, len(rows))
     file.write_text("".join(json.dumps(rows[order.index(place)]) + "\n" for place in range(len(rows))))
 

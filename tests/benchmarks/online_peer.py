@@ -17,7 +17,7 @@ from peer import Clock, as_float32, quantization, settings
 from peft import LoraConfig
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from workload import ALPHA, KL_COEF, NEW_TOKENS, ONLINE, RANK, SIZES, read_rows, report
+from workload import ALPHA, KL_COEF, NEW_TOKENS, ONLINE, RANK, SIZES, command_line, read_prompts, report
 
 # As much as 24 GB hold without gradient checkpointing; PPO keeps the logits of every token, and two models' activations.
 MICRO_BATCH = {"rloo": 16, "ppo": 8}
@@ -25,11 +25,7 @@ MICRO_BATCH = {"rloo": 16, "ppo": 8}
 
 def main() -> None:
     """Run one workload."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=ONLINE)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=5, help="batches of samples")
+    parser = command_line(__doc__, ONLINE)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], required=True)
     parser.add_argument("--micro-batch", type=int, help="samples of a forward and backward pass; an update is of 32 all the same")
     parser.add_argument("--trl", type=Path, help="a folder with an unpacked TRL to take instead of the installed one (ppo: 1.12.0)")
@@ -127,7 +123,7 @@ def left_padding(model: str):
 
 def prompts(args: argparse.Namespace) -> Dataset:
     """The prompts of all steps."""
-    return Dataset.from_list(read_rows(args.work, args.data, SIZES[args.work].groups * args.steps))
+    return Dataset.from_list(read_prompts(args.data, SIZES[args.work].groups * args.steps))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, read_rows, report, seconds_now
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, command_line, read_examples, report, seconds_now
 
 from alignkit import recipe
 from alignkit.data.checking import adapt
@@ -46,11 +45,7 @@ def example(row: dict) -> Example:
 
 def main() -> None:
     """Run one workload."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=OBJECTIVES)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=8)
+    parser = command_line(__doc__, OBJECTIVES)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--tokens", type=int, default=recipe.Training().micro_batch_tokens)
     args = parser.parse_args()
@@ -61,7 +56,7 @@ def main() -> None:
     base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), registry, accelerator.device)
     size = SIZES[args.work]
     tokenization = Tokenization(base.tokenizer, MAX_LENGTH)
-    rows = read_rows(args.work, args.data, size.groups * args.steps)
+    rows = read_examples(args.data, size.groups * args.steps, base.tokenizer)
     encoded = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
     order = epoch_order(0, 0, len(encoded))
     groups = [encoded[order.index(i)] for i in range(len(encoded))]  # so that the shuffled order is the file's, as on the other side

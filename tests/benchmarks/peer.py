@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -15,7 +14,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, read_rows, report, seconds_now
+from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, command_line, read_examples, report, seconds_now
 
 
 class Clock(TrainerCallback):
@@ -41,11 +40,7 @@ class Clock(TrainerCallback):
 
 def main() -> None:
     """Run one workload."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=["dpo", "dpo-cached", "reward", "sft"])
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=8)
+    parser = command_line(__doc__, ["dpo", "dpo-cached", "reward", "sft"])
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], required=True)
     args = parser.parse_args()
     clock = Clock()
@@ -93,7 +88,7 @@ def make_trainer(args: argparse.Namespace, clock: Clock):
     common = settings(dtype, per_device_train_batch_size=size, max_length=MAX_LENGTH)
     lora = {"r": RANK, "lora_alpha": ALPHA, "target_modules": "all-linear"}
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    data = Dataset.from_list(read_rows(args.work, args.data, size * args.steps))
+    data = Dataset.from_list(read_examples(args.data, size * args.steps, tokenizer))
     shared = {"train_dataset": data, "processing_class": tokenizer, "callbacks": [clock]}
     if args.work == "reward":
         model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=1, **load)

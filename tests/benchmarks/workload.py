@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 PAIRS, DEMONSTRATIONS = SHARED / "hh_harmless_test" / "test.jsonl.gz", SHARED / "dolly" / "train.jsonl"
 RANK, ALPHA, MAX_LENGTH, LEARNING_RATE, BETA = 16, 32, 512, 1e-5, 0.1
 NEW_TOKENS, KL_COEF = 64, 0.05
-LONGEST_PROMPT = 600  # characters, where completions are sampled: well below the length limit, so that no prompt is cut
+LONGEST_PROMPT = 600  # characters, where completions are sampled: well below the length limit
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Size:
 
 
 SIZES = {
-    "dpo": Size(4, "pairs"),
-    "dpo-cached": Size(4, "pairs"),
-    "reward": Size(4, "pairs"),
+    "dpo": Size(4, "pairs", steps=12),
+    "dpo-cached": Size(4, "pairs", steps=12),
+    "reward": Size(4, "pairs", steps=12),
     "sft": Size(8, "examples"),
     "rloo": Size(8, "samples", per_group=4, steps=5),
     "ppo": Size(32, "samples", steps=3, warm_up=1),
@@ -42,29 +43,54 @@ SIZES = {
 ONLINE = ("rloo", "ppo")
 
 
-def read_rows(work: str, path: Path, count: int) -> list[dict]:
-    """The first `count` usable rows as conversations: prompt and completion, or prompt, chosen and rejected; alone, each prompt once."""
-    rows, seen = [], set()
+def command_line(what: str | None, works: Iterable[str]) -> argparse.ArgumentParser:
+    """The arguments that every side takes."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("work", choices=works)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=8, help="where completions are sampled, batches of samples")
+    return parser
+
+
+def read_examples(path: Path, count: int, tokenizer) -> list[dict]:
+    """The first `count` rows as conversations: prompt and completion, or prompt, chosen and rejected, none longer than the limit,
+    so that neither side cuts or drops any."""
+    rows: list[dict] = []
+    for row in conversations(path):
+        replies = {key: row[key] for key in ("completion", "chosen", "rejected") if key in row}
+        texts = [tokenizer.apply_chat_template(row["prompt"] + reply, return_dict=True)["input_ids"] for reply in replies.values()]
+        if max(map(len, texts)) <= MAX_LENGTH:
+            rows.append({"prompt": row["prompt"], **replies})
+        if len(rows) == count:
+            return rows
+    raise too_few(path, len(rows), count)
+
+
+def read_prompts(path: Path, count: int) -> list[dict]:
+    """The first `count` different prompts that leave ample room for a completion."""
+    prompts: dict[str, dict] = {}
+    for row in conversations(path):
+        if sum(len(message["content"]) for message in row["prompt"]) < LONGEST_PROMPT:
+            prompts[json.dumps(row["prompt"])] = {"prompt": row["prompt"]}
+        if len(prompts) == count:
+            return list(prompts.values())
+    raise too_few(path, len(prompts), count)
+
+
+def too_few(path: Path, found: int, count: int) -> SystemExit:
+    """The error."""
+    return SystemExit(f"{path} holds {found} usable rows; {count} are needed: take fewer --steps, or other data")
+
+
+def conversations(path: Path) -> Iterator[dict]:
+    """The rows of a JSONL file, HH-RLHF transcripts as conversations, unusable ones left out."""
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for line in file:
             row = json.loads(line)
             row = row if "prompt" in row else from_transcripts(row)
-            if work in ONLINE and row is not None:
-                row = {"prompt": row["prompt"]} if json.dumps(row["prompt"]) not in seen else None
-            if row is not None and fits(row, work):
-                seen.add(json.dumps(row["prompt"]))
-                rows.append({key: row[key] for key in ("prompt", "completion", "chosen", "rejected") if key in row})
-            if len(rows) == count:
-                return rows
-    raise SystemExit(f"{path} holds {len(rows)} usable rows; {count} are needed for {work}: take fewer --steps, or other data")
-
-
-def fits(row: dict, work: str) -> bool:
-    """Whether everything stays well below the length limit, so that neither side cuts or drops it."""
-    if work in ONLINE:
-        return sum(len(message["content"]) for message in row["prompt"]) < LONGEST_PROMPT
-    replies = [row[key] for key in ("completion", "chosen", "rejected") if key in row]
-    return all(len(reply[-1]["content"]) < 1.5 * MAX_LENGTH for reply in replies)
+            if row is not None:
+                yield row
 
 
 def from_transcripts(row: dict) -> dict | None:
