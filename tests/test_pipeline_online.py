@@ -285,6 +285,21 @@ def test_ppo_killed_at_any_moment_and_run_again_ends_with_the_same_bits(finished
     assert both[0] == both[1]
 
 
+def test_an_evaluation_killed_between_its_targets_goes_on_with_the_rest(finished, base, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    stage = tmp_path / "tiny" / "compared"
+    shutil.rmtree(stage)
+    recipe, more = recipe_of(tmp_path, base, ALL), plugins(tmp_path, **BOTH)
+    first = stage / "targets" / "0.json"
+    assert kill_once(recipe, tmp_path, first.is_file, *more) == -signal.SIGKILL
+    assert not (stage / "evaluation.json").exists()
+    sampled = first.stat().st_mtime_ns
+    run(recipe, tmp_path, *more)
+    assert first.stat().st_mtime_ns == sampled, "what was sampled is not sampled again"
+    for name in ("evaluation.json", "samples.jsonl"):
+        assert (stage / name).read_bytes() == (finished / "tiny" / "compared" / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

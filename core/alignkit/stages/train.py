@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from alignkit import recipe
 from alignkit.checkpoint import write_text
 from alignkit.data.loading import Dataset
-from alignkit.errors import UserError
 from alignkit.models.roles import Roles
 from alignkit.plan import PlannedStage
 from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 from alignkit.sampling.samplers import make_sampler
 from alignkit.sampling.scoring import Scorer, Scores
+from alignkit.stages.tracking import tracking
 from alignkit.stages.workshop import Workshop
 from alignkit.training import Trainer, TrainingTerm
 
@@ -30,7 +28,11 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
     data = [shop.split(term, planned, stage) for term in planned.terms]
     reports = {term.on: dataset.report.to_dict() for term, (dataset, _) in zip(planned.terms, data, strict=True)}
     write_text(folder / "data.json", json.dumps(reports, indent=2) + "\n")
-    with make_roles(planned, shop, stage) as roles:
+    project = f"{shop.plan.recipe.name}-{planned.name}"
+    with (
+        tracking(stage, project, shop.folder, cpu=shop.accelerator.device.type == "cpu") as track,
+        make_roles(planned, shop, stage) as roles,
+    ):
         draw = None
         if any(term.online for term in planned.terms):
             scorer = Scorer(planned.rewards, roles, shop.folder, 2 * stage.micro_batch_tokens, planned.watch)
@@ -45,9 +47,7 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
             )
             for term, (dataset, held_out) in zip(planned.terms, data, strict=True)
         ]
-        trainer = Trainer(
-            roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=_tracker(stage, shop, planned.name)
-        )
+        trainer = Trainer(roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=track)
         held_out_metrics = trainer.run()
         for name, place in adapter_folders(roles).items():
             roles.save(name, folder / place)
@@ -103,16 +103,3 @@ def adapter_folders(roles: Roles) -> dict[str, str]:
     trained = sorted(name for name, role in roles.roles.items() if role.trainable)
     main = "policy" if "policy" in trained else trained[0]
     return {name: "adapter" if name == main else f"adapter-{name}" for name in trained}
-
-
-def _tracker(stage: recipe.Train, shop: Workshop, name: str) -> Callable[[int, dict[str, float]], None]:
-    if not stage.trackers:
-        return lambda step, values: None
-    try:
-        tracking = Accelerator(cpu=shop.accelerator.device.type == "cpu", log_with=list(stage.trackers), project_dir=str(shop.folder))
-        tracking.init_trackers(f"{shop.plan.recipe.name}-{name}")
-    except (ImportError, ValueError) as error:
-        raise UserError(
-            str(error), where="training.trackers", hint="Trackers are accelerate's, by name: tensorboard, wandb, …; install theirs."
-        ) from error
-    return lambda step, values: tracking.log(values, step=step)
