@@ -233,6 +233,25 @@ def test_a_mistake_of_an_online_recipe_names_its_place_and_the_mend(tmp_path, re
     assert words in str(caught.value)
 
 
+IDLE = """
+from alignkit import Demonstrations, Loss, Objective, hookimpl
+
+class Idle(Objective):
+    name, data, trains = "idle", Demonstrations, frozenset()
+    def loss(self, batch): return Loss(batch.mask.sum(-1).float())
+
+@hookimpl
+def register_objectives(register): register(Idle)
+"""
+
+
+def test_an_objective_that_trains_nothing_is_refused(tmp_path):
+    (tmp_path / "idle.py").write_text(IDLE)
+    with pytest.raises(UserError, match="trains no role") as caught:
+        plan(tmp_path, Registry([tmp_path / "idle.py"]), ONLINE.replace("train: sft", "train: idle"))
+    assert caught.value.where == "stages.sft.train.idle"
+
+
 def test_a_reward_named_as_a_measure_that_is_taken_is_refused(tmp_path, registry):
     with pytest.raises(UserError, match="'kl' twice"):
         plan(tmp_path, registry, ONLINE.replace("judge", "kl"))

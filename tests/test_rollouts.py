@@ -205,6 +205,24 @@ def test_packing_and_micro_batches_change_nothing(objective, tmp_path):
             torch.testing.assert_close(other[key], gradient, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("objective", ONLINE, ids=IDS)
+def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(objective, tmp_path, monkeypatch):
+    trainer = longer(fresh(objective), tmp_path, budget=80, steps=1)  # a prompt with its samples has 8 to 24 tokens
+    widths = []
+    signals = trainer.roles.signals
+
+    def record(name, rows, **options):
+        if torch.is_grad_enabled():
+            widths.append(rows.input_ids.numel())
+        return signals(name, rows, **options)
+
+    monkeypatch.setattr(trainer.roles, "signals", record)
+    trainer.run()
+    roles = len(objective.trains)
+    micro_batches = [sum(widths[i : i + roles]) for i in range(0, len(widths), roles)]
+    assert 20 < max(micro_batches) <= 80
+
+
 class Killed(BaseException):
     pass
 

@@ -252,7 +252,10 @@ def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where:
 
 
 def _make_objective(registry: Registry, name: str, options: dict[str, Any], where: str) -> Objective:
-    return _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
+    objective: Objective = _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
+    if not objective.trains:
+        raise UserError("the objective trains no role", where=f"{where}.{name}", hint="Declare `trains`: policy, reward or value.")
+    return objective
 
 
 def make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:

@@ -134,7 +134,8 @@ class Trainer:
             begun |= {f"{self._prefix(term)}{name}": value for name, value in source.begin(step).items()}
             torch.manual_seed(self.seed * 1_000_003 + step)  # dropout: a function of the step, so resuming needs no random state
             weight = 0.0
-            for part in micro_batches(source.groups, source.indices(step), self.settings.micro_batch_tokens):
+            budget = self.settings.micro_batch_tokens // len(term.objective.trains)  # each trained role holds activations of its own
+            for part in micro_batches(source.groups, source.indices(step), budget):
                 loss = self._loss(term.objective, source, part)
                 total, share = _weighted(loss)
                 self._require_finite(float(total.detach()), f"the loss of {term.objective.name}", step)

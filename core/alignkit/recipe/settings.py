@@ -73,7 +73,8 @@ class Drawing(Section):
 class Training(Section):
     """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts), steps are the
     optimizer's, warmup is a share of the steps when below 1 and a number of steps otherwise, held_out a share of the prompts, a data
-    name, or a data entry. sampling: how methods that learn from their own samples draw them."""
+    name, or a data entry. micro_batch_tokens bounds the tokens whose activations are held at once, those of all trained roles together;
+    it changes memory and speed, not the result. sampling: how methods that learn from their own samples draw them."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
     batch_size: int = Field(default=16, ge=1)
