@@ -17,6 +17,9 @@ from alignkit.data.example import Group
 from alignkit.models.attention import NAME
 from alignkit.models.base import Base, why_flat
 from alignkit.models.roles import Roles
+from alignkit.sampling.engine import sample
+from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.scoring import Scores
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from more
 
@@ -71,6 +74,27 @@ def shake(roles: Roles, name: str, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in roles.parameters(name).values():
         parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+
+class TableDraw:
+    """Samples from the roles' policy; `reward(tokens)` scores a completion; `calls` are the steps sampled for."""
+
+    def __init__(self, roles, prompts, reward, max_tokens=1):
+        self.roles, self.prompts, self.reward, self.max_tokens = roles, prompts, reward, max_tokens
+        self.calls = []
+
+    def sample(self, prompts, step, per_prompt):
+        self.calls.append(step)
+        settings = Sampling(per_prompt=per_prompt, max_tokens=self.max_tokens, step=step, seed=0)
+        with self.roles.active("policy") as model:
+            return sample(model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts)
+
+    def score(self, prompts, drawn):
+        numbers = [[self.reward(one.tokens) for one in samples] for samples in drawn]
+        return Scores(numbers, {"table": numbers})
+
+    def lines(self, prompts, drawn):
+        return [{"prompt": p} for p in prompts]
 
 
 def random_groups(rng: random.Random, count: int = 3, most: int = 6) -> list[Group]:

@@ -1,4 +1,4 @@
-"""Online methods by the real engine on tiny models: the closed form, one sampling a batch, resuming, packing."""
+"""Online methods by the real engine on tiny models: one sampling a batch, resuming, packing."""
 
 import json
 import math
@@ -6,137 +6,15 @@ from contextlib import suppress
 
 import pytest
 import torch
-from conftest import Silent, shake, tiny_roles
+from conftest import Silent, TableDraw, shake, tiny_roles
 
 from alignkit import Group, OnlineObjective, Prompts, UserError
 from alignkit.recipe import Training
-from alignkit.sampling.engine import sample
-from alignkit.sampling.sampler import Sampling
-from alignkit.sampling.scoring import Scores
 from alignkit.training import Trainer, TrainingTerm
-from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
 from alignkit_reinforce import Reinforce
 from alignkit_sft import SupervisedFineTuning
-from alignkit_unlikelihood import Unlikelihood
-
-PROMPT = [3, 4, 5]
-ANSWERS = 8  # the vocabulary: every answer is one token
-BETA = 1.0
-
-
-class TableDraw:
-    """Samples from the roles' policy; `reward(tokens)` scores a completion."""
-
-    def __init__(self, roles, prompts, reward, max_tokens=1):
-        self.roles, self.prompts, self.reward, self.max_tokens = roles, prompts, reward, max_tokens
-        self.calls = []
-
-    def sample(self, prompts, step, per_prompt):
-        self.calls.append(step)
-        settings = Sampling(per_prompt=per_prompt, max_tokens=self.max_tokens, step=step, seed=0)
-        with self.roles.active("policy") as model:
-            return sample(model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts)
-
-    def score(self, prompts, drawn):
-        numbers = [[self.reward(one.tokens) for one in samples] for samples in drawn]
-        return Scores(numbers, {"table": numbers})
-
-    def lines(self, prompts, drawn):
-        return [{"prompt": p} for p in prompts]
-
-
-def reward_table():
-    return torch.linspace(-1, 1, ANSWERS)[torch.tensor([3, 6, 1, 7, 0, 4, 2, 5])]
-
-
-def single_answers(objective, folder, prompts=1, **settings):
-    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.1)
-    for name in sorted(objective.trains):
-        roles.add(name, trainable=True)
-    for name in sorted(set(objective.reads) | {"reference"}):
-        roles.add(name, trainable=False)
-    groups = [Group(PROMPT)] * prompts
-    draw = TableDraw(roles, groups, lambda tokens: float(reward_table()[tokens[0]]))
-    options = {"batch_size": prompts, "learning_rate": 0.05, "schedule": "linear", "warmup": 0, "save_every": 10_000, **settings}
-    term = TrainingTerm(objective, 1.0, groups, draw=draw)
-    return Trainer(roles, [term], Training(**options), seed=0, folder=folder, display=Silent())
-
-
-@torch.no_grad()
-def distribution(roles, name):
-    answers = Group(PROMPT, tuple([token] for token in range(ANSWERS)))
-    signals = roles.signals(name, roles.rows([answers]))
-    return next(iter(signals.values()))[:, 0].exp()
-
-
-def optimum(roles):
-    weights = distribution(roles, "reference") * (reward_table() / BETA).exp()
-    return weights / weights.sum()
-
-
-def total_variation(one, other):
-    return 0.5 * float((one - other).abs().sum())
-
-
-@pytest.mark.parametrize(
-    ("objective", "steps"),
-    [
-        (Reinforce(samples_per_prompt=128, kl_coef=BETA), 60),
-        (ProximalPolicyOptimization(samples_per_prompt=128, kl_coef=BETA, epochs=2, vf_coef=0.5), 80),
-    ],
-    ids=["reinforce", "ppo"],
-)
-def test_online_methods_reach_the_closed_form_of_the_penalized_reward(objective, steps, tmp_path):
-    trainer = single_answers(objective, tmp_path, steps=steps)
-    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) > 0.2
-    trainer.run()
-    assert total_variation(distribution(trainer.roles, "policy"), optimum(trainer.roles)) <= 0.03
-
-
-def preference_groups(roles):
-    """Every pair of answers both ways, weighted by its exact Bradley–Terry probability."""
-    rewards = reward_table()
-    groups = []
-    for a in range(ANSWERS):
-        for b in range(ANSWERS):
-            if a != b:
-                weight = torch.sigmoid(rewards[a] - rewards[b]).item()
-                groups.append(Group(PROMPT, ([a], [b]), {"rank": (0.0, 1.0), "weight": (weight, weight)}))
-    return groups
-
-
-def offline(objective, folder, **settings):
-    roles = tiny_roles(vocab_size=ANSWERS, initializer_range=0.2)
-    roles.add("policy", trainable=True)
-    roles.add("reference", trainable=False)
-    groups = preference_groups(roles)
-    options = {"batch_size": len(groups), "learning_rate": 0.02, "schedule": "linear", "warmup": 0, **settings}
-    return Trainer(roles, [TrainingTerm(objective, 1.0, groups)], Training(**options), seed=0, folder=folder, display=Silent())
-
-
-def test_preference_optimization_reaches_the_same_closed_form_and_unlikelihood_forgets_the_reference(tmp_path):
-    objectives = (DirectPreferenceOptimization(beta=BETA), Unlikelihood())
-    trained = [offline(objective, tmp_path / objective.name, steps=80) for objective in objectives]
-    for trainer in trained:
-        trainer.run()
-    dpo, unlikelihood = (distribution(trainer.roles, "policy") for trainer in trained)
-    reference, best = distribution(trained[0].roles, "reference"), optimum(trained[0].roles)
-    assert total_variation(dpo, best) <= 0.03
-    # The same preferences: what pulls the one to the reference is missing in the other.
-    assert total_variation(unlikelihood, reference) > 2 * total_variation(dpo, reference)
-    assert total_variation(unlikelihood, best) > 0.3
-
-
-def test_rejection_sampling_raises_the_mean_reward(tmp_path):
-    trainer = single_answers(RewardRankedFineTuning(samples_per_prompt=16), tmp_path, prompts=4, steps=20)
-    before = float((distribution(trainer.roles, "policy") * reward_table()).sum())
-    trainer.run()
-    assert float((distribution(trainer.roles, "policy") * reward_table()).sum()) > before + 0.5
-
-
-# --- longer completions
 
 
 def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None, extra=(), **settings):
@@ -207,7 +85,8 @@ def test_packing_and_micro_batches_change_nothing(objective, tmp_path):
 
 @pytest.mark.parametrize("objective", ONLINE, ids=IDS)
 def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(objective, tmp_path, monkeypatch):
-    trainer = longer(fresh(objective), tmp_path, budget=40, steps=1)  # a prompt with its samples has at most 24 tokens, 17 where two roles train
+    # A prompt with its samples has at most 24 tokens, 17 where two roles train.
+    trainer = longer(fresh(objective), tmp_path, budget=40, steps=1)
     widths = []
     signals = trainer.roles.signals
 
