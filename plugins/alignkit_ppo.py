@@ -4,10 +4,12 @@ Sources: Schulman et al., 2017, arXiv:1707.06347, eq. 7; advantages: arXiv:1506.
 score at the last, β adapted to a target: Ziegler et al., 2019, arXiv:1909.08593, sec. 2.2; the clipped value loss and whitening as Huang et
 al., 2024, arXiv:2403.17031, found them to matter.
 
-Deviations: advantages are whitened once for the whole batch of samples, not for each minibatch, so that the result does not depend
-on how the batch is cut. A completion cut at the length limit counts as ended: what would have followed is worth 0.
+Deviations: β is multiplied by exp(x) where Ziegler et al. write 1 + x, the same for their small x, and positive for any. Advantages are
+whitened once for the whole batch of samples, not for each minibatch, so that the result does not depend on how the batch is cut. A
+completion cut at the length limit counts as ended: what would have followed is worth 0.
 """
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
@@ -73,7 +75,7 @@ class ProximalPolicyOptimization(OnlineObjective):
         kl = kl.sum(-1)  # (N,)
         if self.kl_target is not None:
             error = min(max(float(kl.mean()) / self.kl_target - 1, -0.2), 0.2)
-            self.state["kl_coef"] = kl_coef * (1 + error * len(rollouts) / self.kl_horizon)
+            self.state["kl_coef"] = kl_coef * math.exp(error * len(rollouts) / self.kl_horizon)
         return rollouts.with_(
             advantages=advantages,
             returns=returns,

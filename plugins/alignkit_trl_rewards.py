@@ -1,11 +1,9 @@
-"""TRL's reward functions that judge text, as `trl/think_format_reward`, `trl/accuracy_reward` and `trl/reasoning_accuracy_reward`.
+"""TRL's reward functions as `trl/…`: the functions of the installed `trl.rewards`, called as TRL's trainers call them.
 
-They are the functions of the installed `trl.rewards`, called as TRL's trainers call them: a completion is a list of one message of
-the assistant, and the right answer is in the data's column `solution`, or in another that the option `column` names. The two that
-judge accuracy need the package math-verify.
+A completion is a list of one message of the assistant, and the right answer is in the data's column `solution`, or in another that
+the option `column` names. Those that judge accuracy need the package math-verify. What TRL makes with options (`get_…`) is registered
+by its name without `get_`, and takes them as its own.
 Deviation: TRL reads the first message of a completion only; here its messages are read as one text.
-Left out are `get_cosine_scaled_reward`, `get_repetition_penalty_reward` and `get_soft_overlong_punishment`: they need a completion's
-token ids, and a reward sees text alone. `overlong` is the last one's punishment by words or characters.
 """
 
 from __future__ import annotations
@@ -58,21 +56,67 @@ class ReasoningAccuracy(Accuracy):
         return call(self.name, completions, solution=solution, reasoning_delimiters=self.reasoning_delimiters)
 
 
-REWARDS = (ThinkFormat, Accuracy, ReasoningAccuracy)
+class CosineScaled(Accuracy):
+    """Right and wrong answers rewarded by their length along a cosine, short right ones the most (arXiv:2502.03373, app. C.1)."""
+
+    name: ClassVar[str] = "trl/cosine_scaled_reward"
+    max_len: int = Field(ge=1, description="tokens at which the schedule ends")
+    min_value_wrong: float = Field(-1.0, description="reward of the shortest wrong answer")
+    max_value_wrong: float = Field(-0.5, description="reward of the longest wrong answer")
+    min_value_correct: float = Field(0.5, description="reward of the longest right answer")
+    max_value_correct: float = Field(1.0, description="reward of the shortest right answer")
+
+    def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
+        """TRL's scores. Raises UserError where the column is missing."""
+        solution, ids = needed_column(columns, self.column, self.name), columns["completion_ids"]
+        return call(self.name, completions, make=self.model_dump(exclude={"column"}), solution=solution, completion_ids=ids)
 
 
-def call(name: str, completions: list[Any], **arguments: Any) -> list[float | None]:
-    """What TRL's function gives the completions. Raises UserError where the installed TRL has no such function."""
+class RepetitionPenalty(Reward):
+    """The share of n-grams of tokens that occurred before, as a penalty (arXiv:2502.03373, app. C.2)."""
+
+    name: ClassVar[str] = "trl/repetition_penalty_reward"
+    ngram_size: int = Field(3, ge=1, description="tokens of an n-gram")
+    max_penalty: float = Field(-1.0, le=0, description="reward of a completion that is all repetition")
+
+    def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
+        """TRL's scores."""
+        return call(self.name, completions, make=self.model_dump(), completion_ids=columns["completion_ids"])
+
+
+class SoftOverlongPunishment(Reward):
+    """0 up to a length in tokens, then falling to -1 at the longest allowed (Yu et al., 2025, arXiv:2503.14476, eq. 13)."""
+
+    name: ClassVar[str] = "trl/soft_overlong_punishment"
+    max_completion_len: int = Field(ge=1, description="tokens of the longest completion that is not punished in full")
+    soft_punish_cache: int = Field(ge=0, description="over so many tokens before that the reward falls")
+
+    def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
+        """TRL's scores."""
+        return call(self.name, completions, make=self.model_dump(), completion_ids=columns["completion_ids"])
+
+
+REWARDS = (ThinkFormat, Accuracy, ReasoningAccuracy, CosineScaled, RepetitionPenalty, SoftOverlongPunishment)
+
+
+def call(name: str, completions: list[Any], *, make: dict[str, Any] | None = None, **arguments: Any) -> list[float | None]:
+    """What TRL's function gives the completions. make: the options of one that TRL makes with `get_…`.
+
+    Raises UserError where the installed TRL has no such function.
+    """
     import trl
     from trl import rewards
 
-    function = getattr(rewards, name.removeprefix("trl/"), None)
+    bare = name.removeprefix("trl/")
+    function = getattr(rewards, bare if make is None else f"get_{bare}", None)
     if function is None:
         raise UserError(
             f"TRL {trl.__version__}, which is installed, has no such function in trl.rewards",
             where=f"reward {name!r}",
             hint="Update it: pip install --upgrade trl",
         )
+    if make is not None:
+        function = function(**make)
     return function(completions=[[{"role": "assistant", "content": text_of(completion)}] for completion in completions], **arguments)
 
 
@@ -89,6 +133,6 @@ def require_verifiers(name: str) -> None:
 
 @hookimpl
 def register_rewards(register: Any) -> None:
-    """Register `trl/NAME` for each of TRL's functions that judges text."""
+    """Register `trl/NAME` for each of TRL's functions."""
     for reward in REWARDS:
         register(reward)

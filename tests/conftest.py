@@ -94,7 +94,7 @@ class TableDraw:
         return Scores(numbers, {"table": numbers})
 
     def lines(self, prompts, drawn):
-        return [{"prompt": p} for p in prompts]
+        return [{"prompt": f"{p}\u2028"} for p in prompts]  # a line separator, which ends no line of a file
 
 
 def random_groups(rng: random.Random, count: int = 3, most: int = 6) -> list[Group]:

@@ -71,6 +71,7 @@ def test_an_override_reaches_into_short_forms(tmp_path):
         (("{base: smollm2-135m}", "{lora: {rank: 4}}"), "model.lora.rank", "Known: alpha, dropout, r, target"),
         (("path: pairs.jsonl", "pth: pairs.jsonl"), "data.comparisons.pth", "Did you mean 'path'"),
         (("batch_size: 4", "batch_size: four"), "training.batch_size", "found 'four'"),
+        (("learning_rate: 1e-5", "learning_rate: .inf"), "training.learning_rate", "finite number, found inf"),
         (("batch_size: 4", "batch_size: 0"), "training.batch_size", "greater than or equal to 1, found 0"),
         (("on: comparisons, steps", "on: comparison, steps"), "stages.sft", "Did you mean 'comparisons'"),
         (("on: comparisons, steps: 3", "on: comparisons, start: dpo"), "stages", "wait for each other"),
@@ -180,9 +181,9 @@ def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, regi
 @pytest.mark.parametrize(
     ("change", "where", "words"),
     [
-        (("[sft, ppo]", "{ppo: {best_of: 4}}"), "stages.table.evaluate.0", "best_of needs `by`"),
-        (("[sft, ppo]", "{ppo: {bestof: 4}}"), "stages.table.evaluate.0.bestof", "Did you mean 'best_of'"),
-        (("[sft, ppo]", "{ppo: {best_of: 0}}"), "stages.table.evaluate.0.best_of", "greater than or equal to 1"),
+        (("[sft, ppo]", "{ppo: {best_of: 4}}"), "stages.table.evaluate.ppo", "best_of needs `by`"),
+        (("[sft, ppo]", "{ppo: {bestof: 4}}"), "stages.table.evaluate.ppo.bestof", "Did you mean 'best_of'"),
+        (("[sft, ppo]", "{ppo: {best_of: 0}}"), "stages.table.evaluate.ppo.best_of", "greater than or equal to 1"),
         (("[sft, ppo]", "[]"), "stages.table.evaluate", "at least 1"),
         (("[sft, ppo]", "[ppo, ppo]"), "stages.table.evaluate", "'ppo' twice"),
         (("[sft, ppo]", "[{ppo: {best_of: 2, by: judge}}, {ppo: {best_of: 2, by: length}}]"), "stages.table.evaluate", "of 2' twice"),
@@ -205,7 +206,10 @@ def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, regi
         (("reward: judge", "reward: drawn"), "stages.ppo.reward", "'drawn' trains no reward model"),
         (("reward: judge", "reward: {judge: {beta: 2}}"), "stages.ppo.reward.judge", "takes no options"),
         (("reward: judge", "reward: {length: {units: words}}"), "stages.ppo.reward.length.units", "Did you mean 'unit'"),
-        (("reward: judge", "reward: {length: {weight: heavy}}"), "stages.ppo.reward.0.weight", "found 'heavy'"),
+        (("reward: judge", "reward: {length: {weight: heavy}}"), "stages.ppo.reward.length.weight", "found 'heavy'"),
+        (("reward: judge", "reward: [judge, {length: {weight: heavy}}]"), "stages.ppo.reward.length.weight", "found 'heavy'"),
+        (("[sft, ppo]", "[sft, {ppo: {best_of: 2, by: {judge: {weight: x}}}}]"), "stages.table.evaluate.ppo.by.judge.weight", "found 'x'"),
+        (("train: ppo", "train: {ppo: {}, sft: {weight: 0}}"), "stages.ppo.train.sft.weight", "greater than 0, found 0"),
         (("reward: judge", "reward: {judge: 2}"), "stages.ppo.reward", "the options of judge must be a mapping, found 2"),
         (("reward: judge", "reward: 2"), "stages.ppo.reward", "give the name of a reward"),
         (("reward: judge, ", ""), "stages.ppo", "learns from rewards, and the stage names none"),
@@ -223,6 +227,20 @@ def test_a_measures_name_chooses_it_and_without_one_all_are_taken(tmp_path, regi
         (("  sft:   {", "  base: {train: sft, on: pairs}\n  sft:   {"), "stages.base", "both a stage and the base"),
         (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: pairs, by: []}"), "stages.drawn.by", "at least 1"),
         (("  drawn: {sample: sft, on: prompts}", "  drawn: {label: sft, by: length}"), "stages.drawn.label", "a sample stage is needed"),
+        (("  sft:   {", "  report: {train: sft, on: pairs}\n  sft:   {"), "stages.report", "the folder of the report's pictures"),
+        (("  sft:   {", "  superseded: {train: sft, on: pairs}\n  sft:   {"), "stages.superseded", "folder of superseded results"),
+        (("on: prompts, start: sft, reward", "on: prompts, start: judge, reward"), "stages.ppo.start", "'judge' is a reward model"),
+        (("sampling: {temperature: 1}", "sampling: {temperature: 0}"), "stages.ppo.sampling.temperature", "the same, and none is better"),
+        (("sampling: {temperature: 1}", "sampling: {temperature: 1e-46}"), "stages.ppo.sampling.temperature", "at least 0.01, found 1e-46"),
+        (("sampling: {temperature: 1}", "sampling: {temperature: .inf}"), "stages.ppo.sampling.temperature", "found inf"),
+        (("sampling: {temperature: 1}", "sampling: {stop: ['']}"), "stages.ppo.sampling.stop.0", "at least 1 character"),
+        (("sampling: {temperature: 1}", "sampling: {min_tokens: 33}"), "stages.ppo.sampling", "min_tokens 33 is more than max_tokens 32"),
+        (("sampling: {temperature: 1}", "max_length: 32"), "stages.ppo.sampling.max_tokens", "leaves no room for a prompt within"),
+        (("on: prompts}", "on: prompts, max_tokens: 1024}"), "stages.drawn.max_tokens", "leaves no room for a prompt"),
+        (("by: judge}", "by: judge, max_tokens: 2000}"), "stages.table.max_tokens", "leaves no room for a prompt"),
+        (("[sft, ppo]", "[{ppo: {best_of: 2, by: judge}}], temperature: 0"), "stages.table.temperature", "there is no best of them"),
+        (("watch: length", "watch: {length: {weight: 2}}"), "stages.ppo.watch.length", "only measured takes no weight"),
+        (("by: judge}", "by: {judge: {standardize: true}}}"), "stages.table.by.judge", "is not standardised"),
     ],
 )  # fmt: skip
 def test_a_mistake_of_an_online_recipe_names_its_place_and_the_mend(tmp_path, registry, change, where, words):
@@ -263,3 +281,29 @@ def test_the_plan_says_what_each_stage_does(tmp_path, registry):
     assert "train ppo for judge on prompts, starting from sft" in lines[3]
     assert lines[3].endswith("trains policy, value")
     assert lines[4].endswith("evaluate sft, ppo best of 4 on prompts by judge, against base")
+
+
+CRITIC = """
+from alignkit import Loss, OnlineObjective, Prompts, hookimpl
+
+class Critic(OnlineObjective):
+    name, data, trains = "critic", Prompts, frozenset({"value"})
+    def loss(self, batch): return Loss(batch.values.sum(-1))
+
+@hookimpl
+def register_objectives(register): register(Critic)
+"""
+
+
+def test_a_method_that_samples_and_knows_no_policy_is_refused(tmp_path):
+    (tmp_path / "critic.py").write_text(CRITIC)
+    with pytest.raises(UserError, match="neither trains nor reads the policy") as caught:
+        plan(tmp_path, Registry([tmp_path / "critic.py"]), ONLINE.replace("train: ppo", "train: critic"))
+    assert caught.value.where == "stages.ppo.train.critic"
+
+
+def test_a_sampler_that_cannot_be_used_here_is_told_before_anything_is_trained(tmp_path, registry, monkeypatch):
+    monkeypatch.setattr(registry.samplers.get("vllm"), "missing", classmethod(lambda cls: "the package vllm is not installed"))
+    with pytest.raises(UserError, match="'vllm' cannot be used here: the package vllm is not installed") as caught:
+        plan(tmp_path, registry, ONLINE.replace("sampling: {temperature: 1}", "sampling: {sampler: vllm}"))
+    assert caught.value.where == "stages.ppo.sampling.sampler"

@@ -152,8 +152,8 @@ def test_samples_stay_readable_and_tensors_of_finished_batches_go(tmp_path):
     longer(Reinforce(samples_per_prompt=3), tmp_path, steps=12).run()
     folder = tmp_path / "rollouts" / "reinforce"
     assert len(list(folder.glob("*.jsonl"))) == 12
-    assert {int(file.stem) for file in folder.glob("*.safetensors")} == {10, 11}
-    record = json.loads((folder / "000000.jsonl").read_text().splitlines()[0])
+    assert {int(place.name) for place in folder.glob("*/")} == {10, 11}
+    record = json.loads((folder / "000000.jsonl").read_text(encoding="utf-8").split("\n")[0])
     assert [len(tokens) for tokens in record["tokens"]] == [len(logps) for logps in record["logps"]]
 
 
@@ -225,3 +225,24 @@ def test_prepare_must_return_rollouts_of_fitting_shapes(tmp_path):
 
     with pytest.raises(UserError, match="gave advantages the shape"):
         longer(Wrong(), tmp_path, steps=1).run()
+
+
+def test_damaged_rollouts_are_refused_by_name(tmp_path):
+    longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2).sources[0].begin(0)
+    (tmp_path / "rollouts" / "reinforce" / "000000" / "tensors.safetensors").write_bytes(b"")
+    again = longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2)
+    with pytest.raises(UserError, match=r"these rollouts are damaged: the SHA-256 of tensors\.safetensors differs"):
+        again.run()
+
+
+def test_a_state_that_no_checkpoint_carries_is_told_at_once(tmp_path):
+    class Keeping(OnlineObjective):
+        name = "keeping"
+        data = Prompts
+
+        def prepare(self, rollouts):
+            self.state["mean"] = rollouts.rewards.mean()
+            return rollouts
+
+    with pytest.raises(UserError, match="keeps 'mean' in its state, a Tensor; numbers are expected"):
+        longer(Keeping(), tmp_path, steps=1).run()

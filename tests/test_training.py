@@ -1,7 +1,9 @@
 """The training loop: micro-batches, mixtures, schedules, frozen signals, non-finite losses, resuming."""
 
 import math
+import os
 import random
+import signal
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from alignkit import Loss, Objective, Preferences, UserError
 from alignkit.metrics import read_metrics
 from alignkit.optimization import learning_rate
 from alignkit.recipe import Training
-from alignkit.training import Trainer, TrainingTerm
+from alignkit.training import Interrupted, Trainer, TrainingTerm
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_sft import SupervisedFineTuning
@@ -25,7 +27,7 @@ def groups(count=12, seed=0):
     return found[:count]
 
 
-def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, moved=True, **settings):
+def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, moved=True, seed=0, **settings):
     roles = tiny_roles()
     for name in sorted(set().union(*(o.trains for o in objectives))):
         roles.add(name, trainable=True)
@@ -36,7 +38,7 @@ def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, move
     data = groups() if data is None else data
     terms = [TrainingTerm(o, w, data, data[:4]) for o, w in zip(objectives, weights, strict=True)]
     options = {"batch_size": 4, "learning_rate": 1e-2, "max_grad_norm": 1e9, **settings}
-    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
+    return Trainer(roles, terms, Training(**options), seed=seed, folder=folder, display=Silent())
 
 
 def step_gradient(one):
@@ -163,3 +165,70 @@ def test_the_schedule_warms_up_then_falls_to_zero():
     assert learning_rate(settings, 10, 10) == pytest.approx(0)
     assert learning_rate(Training(learning_rate=1.0, warmup=0, schedule="linear"), 5, 10) == 0.5
     assert learning_rate(Training(learning_rate=1.0, warmup=3, schedule="constant"), 1, 10) == pytest.approx(2 / 3)
+
+
+def test_a_rate_that_throws_the_weights_out_of_range_is_caught_before_they_are_saved(tmp_path):
+    one = trainer(tmp_path, [OBJECTIVES[0]], learning_rate=1e30, steps=1, warmup=0)
+    with pytest.raises(UserError, match=r"the norm of the weights is inf at step 1; this step is not saved"):
+        one.run()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("moment", ["evaluate", "_save"])
+def test_sigterm_in_the_last_step_ends_the_run_and_the_next_one_has_nothing_left_to_do(tmp_path, monkeypatch, moment):
+    one = trainer(tmp_path, steps=2)
+    original = getattr(one, moment)
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    monkeypatch.setattr(one, moment, interrupted)
+    with pytest.raises(Interrupted):
+        one.run()
+    again = trainer(tmp_path, steps=2)
+    monkeypatch.setattr(again, "_step", lambda step: pytest.fail("trained again"))
+    assert again.run().keys() >= {"held_out/loss"}
+    assert all(torch.equal(one.parameters[name], parameter) for name, parameter in again.parameters.items())
+
+
+def test_a_seed_of_any_size_trains_and_a_small_ones_numbers_stay(tmp_path, monkeypatch):
+    trainer(tmp_path / "large", seed=20240101123456, steps=1).run()
+    seeds = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    small = trainer(tmp_path / "small", seed=3)
+    small._open_sources()
+    small._step(5)
+    assert seeds[-1] == 3 * 1_000_003 + 5
+
+
+class Remembers(Objective):
+    name = "remembers"
+    data = Preferences
+
+    def loss(self, batch):
+        self.state["mean"] = batch.logps.detach().mean()
+        return Loss(-batch.logps.sum(-1))
+
+
+def test_a_state_that_no_checkpoint_can_carry_is_named_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="it keeps 'mean' in its state, a Tensor; numbers are expected") as caught:
+        trainer(tmp_path, [Remembers()], steps=1).run()
+    assert caught.value.where == "objective 'remembers'"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-8] + bytes(8)])
+def test_a_damaged_shard_of_reference_log_probabilities_is_named_and_computed_again(tmp_path, damage):
+    first = step_gradient(trainer(tmp_path))[0]
+    shard = next((tmp_path / "signals" / "train-0").rglob("*.safetensors"))
+    whole = shard.read_bytes()
+    shard.write_bytes(damage(whole))
+    again = trainer(tmp_path)
+    second = step_gradient(again)[0]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any("are damaged" in note and "computed again" in note for note in again.display.notes)
+    assert shard.read_bytes() == whole
+    third = trainer(tmp_path)
+    step_gradient(third)
+    assert not third.display.notes

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from alignkit.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,7 +29,11 @@ SIGNALS = {
 
 
 class MissingSignal(AttributeError):
-    """A signal or column that the batch does not carry; the message says how to get it."""
+    """A signal that the objective neither declares nor prepares, its author's mistake; the message says how to get it."""
+
+
+class MissingColumn(UserError, MissingSignal):
+    """A column that the data lacks, the mistake of whoever wrote the recipe."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,14 @@ class Batch:
                 return source[name]
         if name in SIGNALS:
             raise MissingSignal(f"batch.{name} was read, but the objective does not declare it. Declare {SIGNALS[name]}.")
-        have = ", ".join(sorted([*self.signals, *self.columns])) or "none"
-        raise MissingSignal(f"batch.{name} was read, but the data has no column {name!r}. Signals and columns here: {have}.")
+        columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
+        if "rewards" in self.signals:  # samples of the policy carry no columns of the data, only what `prepare` adds
+            raise MissingSignal(f"batch.{name} was read, but `prepare` adds no {name!r}. Signals here: {signals}; columns: {columns}.")
+        raise MissingColumn(
+            f"the objective reads batch.{name}, but the data has no column {name!r}; columns found: {columns}; signals: {signals}",
+            hint=f"Give every row a number {name!r}, with `rename: {{FOUND: {name}}}` in the data entry where it has another name, "
+            "or turn off the option that reads it.",
+        )
 
     def __len__(self) -> int:
         return self.tokens.shape[0]

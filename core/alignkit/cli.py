@@ -79,6 +79,11 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
                 for kind, shelf in shelves.items()
                 if (names := sorted(name for name, owner in shelf.owners.items() if owner == found))
             },
+            "not_usable": {
+                name: reason
+                for name, cls in registry.samplers.items.items()
+                if registry.samplers.owners[name] == found and (reason := cls.missing()) is not None
+            },
         }
         for found in registry.plugins
     ]
@@ -87,7 +92,9 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         return
     width = max((len(item["name"]) for item in listing), default=0)
     for item in listing:
-        registered = "; ".join(f"{kind} {', '.join(names)}" for kind, names in item["registers"].items()) or "nothing"
+        registered = (
+            "; ".join(f"{kind} {_listed(kind, names, item['not_usable'])}" for kind, names in item["registers"].items()) or "nothing"
+        )
         typer.echo(f"{item['name']:<{width}}  {registered}  ({item['source']})")
 
 
@@ -133,6 +140,12 @@ def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) 
 
     registry = Registry(plugin)
     return make_plan(load_recipe(recipe, overrides), registry, recipe.parent), registry
+
+
+def _listed(kind: str, names: list[str], not_usable: dict[str, str]) -> str:
+    """The names, samplers that cannot be used here with the reason."""
+    reasons = not_usable if kind == "sampler" else {}
+    return ", ".join(f"{name} (not usable here: {reasons[name]})" if name in reasons else name for name in names)
 
 
 def _type_name(annotation: Any) -> str:

@@ -94,8 +94,13 @@ class Reward(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
+    name: ClassVar[str]
+
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One number a completion, higher is better; None abstains. Conversations come as lists of messages."""
+        """One number a completion, higher is better; None abstains. Conversations come as lists of messages.
+
+        columns: the data's other columns, None where a row has none, and `completion_ids`, the completions' token ids.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no `score`")
 
 

@@ -14,6 +14,7 @@ from alignkit.display import TerminalDisplay
 from alignkit.manifest import begin, fingerprint_of, finish, missing_or_changed, read_manifest
 from alignkit.models.base import fingerprint as base_fingerprint
 from alignkit.plan import Plan, PlannedStage
+from alignkit.recipe import Evaluate, Sample, Train
 from alignkit.registry import Registry
 from alignkit.stages import Workshop, run_stage
 
@@ -44,7 +45,7 @@ def run_plan(plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
 def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: str, done: dict[str, str]) -> dict[str, Any]:
     """All that a stage's result depends on: settings, code of its methods, model, seed, and what it reads."""
     stage = planned.stage
-    settings = stage.model_dump(mode="json", exclude=WITHOUT_EFFECT | {"train"})
+    settings = stage.model_dump(mode="json", exclude=WITHOUT_EFFECT | {"train"} | ({"held_out"} if planned.held_out is not None else set()))
     terms = [
         {
             **term.objective.model_dump(mode="json"),
@@ -55,11 +56,6 @@ def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: st
         }
         for term in planned.terms
     ]
-    code = {term.objective.name: registry.objectives.source_hash(term.objective.name) for term in planned.terms}
-    for reward in (*planned.rewards, *planned.watch, *(reward for rewards in planned.best for reward in rewards)):
-        if reward.call is not None:
-            code[reward.name] = registry.rewards.source_hash(reward.name)
-    code |= {measure: registry.evaluators.source_hash(measure) for measure in planned.measures}
     needed = plan.recipe.needs(stage)
     read = {name: done[name] if name in plan.stages else data_fingerprint(plan.data[name]) for name in needed}
     if planned.held_out is not None:
@@ -69,11 +65,30 @@ def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: st
         "stage": type(stage).__name__.lower(),
         "settings": settings,
         "terms": terms,
-        "code": code,
+        "code": _code(planned, plan, registry),
         "model": {**plan.recipe.model.model_dump(mode="json"), "content": base},
         "seed": plan.recipe.seed,
         "reads": read,
     }
+
+
+def _code(planned: PlannedStage, plan: Plan, registry: Registry) -> dict[str, str]:
+    """The SHA-256 of every plugin file that the stage's result depends on."""
+    stage = planned.stage
+    rewards = (*planned.rewards, *planned.watch, *(reward for rewards in planned.best for reward in rewards))
+    used = [(registry.objectives, term.objective.name) for term in planned.terms]
+    used += [(registry.rewards, reward.name) for reward in rewards if reward.call is not None]
+    used += [(registry.evaluators, measure) for measure in planned.measures]
+    if isinstance(stage, Sample) or (isinstance(stage, Evaluate) and planned.measures):  # a reward model is evaluated without samples
+        used.append((registry.samplers, stage.sampler))
+    if isinstance(stage, Train) and any(term.online for term in planned.terms):
+        used.append((registry.samplers, stage.sampling.sampler))
+    read = [name for name in stage.inputs if name in plan.data or not isinstance(plan.stages[name].stage, Train)]
+    formats = {plan.data[name].format if name in plan.data else "auto" for name in read}
+    if planned.held_out is not None:
+        formats.add(planned.held_out.format)
+    used += [(registry.formats, name) for name in registry.formats.items if formats & {"auto", name}]
+    return {f"{shelf.kind} {name}": shelf.source_hash(name) for shelf, name in used}
 
 
 def _is_done(folder: Path, fingerprint: str, display: TerminalDisplay) -> bool:

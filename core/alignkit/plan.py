@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from alignkit.errors import UserError, nearest
-from alignkit.objective import Objective, OnlineObjective, Reward
-from alignkit.recipe import BASE, Data, Evaluate, Label, Recipe, RewardTerm, Sample, Stage, Train, explain
+from alignkit.objective import Objective, OnlineObjective
+from alignkit.recipe import BASE, Data, Drawing, Evaluate, Label, Recipe, RewardTerm, Sample, Stage, Train
 from alignkit.registry import Registry
+from alignkit.rewards import make_measured, make_rewards, require_once, trains_reward, validated
 from alignkit.sampling.labelling import WeightedReward
+from alignkit.sampling.samplers import find_sampler
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ class Plan:
 def make_plan(recipe: Recipe, registry: Registry, beside: Path) -> Plan:
     """Validate a recipe against what is registered. Relative data paths are looked for here, then in the folder `beside`."""
     data = {name: resolve(spec, beside, f"data.{name}", registry) for name, spec in recipe.data.items()}
+    if recipe.model.base not in registry.models.items and Path(recipe.model.base).is_dir():  # however it is spelled, it is one folder
+        model = recipe.model.model_copy(update={"base": str(Path(recipe.model.base).resolve())})
+        recipe = recipe.model_copy(update={"model": model})
     stages = {name: _plan_stage(name, stage, recipe, registry, beside) for name, stage in recipe.stages.items()}
     return Plan(recipe, data, stages)
 
@@ -108,7 +111,7 @@ def resolve(spec: Data, beside: Path, where: str, registry: Registry) -> Data:
     if not is_local(spec.path):
         return spec
     for place in (Path(spec.path).expanduser(), beside / spec.path):
-        if place.exists():
+        if os.path.exists(place):  # unlike Path.exists, no error where a folder may not be searched
             return spec.model_copy(update={"path": str(place)})
     folder = Path(spec.path).expanduser().parent
     known = [file.name for file in folder.iterdir()] if folder.is_dir() else []
@@ -121,23 +124,22 @@ def _plan_stage(name: str, stage: Stage, recipe: Recipe, registry: Registry, bes
     if isinstance(stage, Train):
         return _plan_train(PlannedStage(name, stage), stage, recipe, registry, beside)
     if isinstance(stage, Sample):
-        registry.samplers.get(stage.sampler, f"{where}.sampler")
+        _check_drawing(stage, stage.max_length, registry, where)
         _require_policy(recipe, stage.sample, registry, f"{where}.sample")
         return PlannedStage(name, stage)
     if isinstance(stage, Label):
         if stage.label in recipe.stages:
             _require(recipe, stage.label, Sample, f"{where}.label")
-        return PlannedStage(name, stage, rewards=_make_rewards(stage.by, recipe, registry, f"{where}.by"))
+        return PlannedStage(name, stage, rewards=make_rewards(stage.by, recipe, registry, f"{where}.by"))
     return _plan_evaluate(name, stage, recipe, registry)
 
 
 def _plan_evaluate(name: str, stage: Evaluate, recipe: Recipe, registry: Registry) -> PlannedStage:
     where = f"stages.{name}"
-    registry.samplers.get(stage.sampler, f"{where}.sampler")
     for target in stage.evaluate:
         if target.stage != BASE:
             _require(recipe, target.stage, Train, f"{where}.evaluate")
-    _require_once([target.name for target in stage.evaluate], f"{where}.evaluate")
+    require_once([target.name for target in stage.evaluate], f"{where}.evaluate")
     judges = [t for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)]
     if judges and len(judges) < len(stage.evaluate):
         raise UserError(
@@ -149,15 +151,19 @@ def _plan_evaluate(name: str, stage: Evaluate, recipe: Recipe, registry: Registr
         raise UserError("reward models are judged by the data's ranks, not by rewards", where=f"{where}.by")
     if any(judge.best_of > 1 for judge in judges):
         raise UserError("a reward model scores completions and writes none, of which to take the best", where=f"{where}.evaluate")
+    if not judges:
+        _check_drawing(stage, stage.max_length, registry, where)
+    if stage.temperature == 0 and any(target.best_of > 1 for target in stage.evaluate):
+        raise UserError("at temperature 0 all samples are the same, so there is no best of them", where=f"{where}.temperature")
     _require_policy(recipe, stage.against, registry, f"{where}.against")
     named = [term for term in stage.by if term.reward in registry.evaluators.items and term.reward not in recipe.stages]
     for term in named:
         if term != RewardTerm(reward=term.reward):
             raise UserError(f"{term.reward!r} is a measure here, which takes no options and no weight", where=f"{where}.by.{term.reward}")
     measures = () if judges else tuple(term.reward for term in named) or tuple(sorted(registry.evaluators.items))
-    rewards = _make_rewards(tuple(term for term in stage.by if term not in named), recipe, registry, f"{where}.by")
-    _require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
-    best = tuple(_make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate)
+    rewards = make_measured(tuple(term for term in stage.by if term not in named), recipe, registry, f"{where}.by")
+    require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
+    best = tuple(make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate)
     return PlannedStage(name, stage, rewards=rewards, best=best, measures=measures)
 
 
@@ -174,6 +180,8 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
         raise UserError(f"a share lies between 0 and 1, found {held_out:g}", where=f"{where}.held_out")
     if stage.start:
         _require(recipe, stage.start, Train, f"{where}.start")
+        if any("policy" in term.objective.trains for term in terms):
+            _require_policy(recipe, stage.start, registry, f"{where}.start")
     online = [term for term in terms if term.online]
     if online and not stage.reward:
         raise UserError(
@@ -181,13 +189,24 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
             where=where,
             hint=f"Add `reward:`, a reward-model stage or one of: {', '.join(sorted(registry.rewards.items))}.",
         )
-    if not online and (stage.reward or stage.watch):
+    judged = any("reward" in set(term.objective.reads) - set(term.objective.trains) for term in terms)
+    if not online and (stage.watch or (stage.reward and not judged)):
         raise UserError(
             "no objective of this stage samples completions, so there is nothing to reward",
-            where=f"{where}.{'reward' if stage.reward else 'watch'}",
+            where=f"{where}.{'watch' if stage.watch else 'reward'}",
         )
     for term in online:
-        registry.samplers.get(stage.sampling.sampler, f"{where}.sampling.sampler")
+        _check_drawing(stage.sampling, stage.max_length, registry, f"{where}.sampling")
+        if stage.sampling.temperature == 0:
+            raise UserError(
+                "at temperature 0 all samples of a prompt are the same, and none is better", where=f"{where}.sampling.temperature"
+            )
+        if "policy" not in {*term.objective.trains, *term.objective.reads}:
+            raise UserError(
+                "it learns from the policy's samples, and neither trains nor reads the policy",
+                where=f"{where}.train.{term.objective.name}",
+                hint="Declare the policy in `trains` or `reads`.",
+            )
         assert isinstance(term.objective, OnlineObjective)
         if term.objective.minibatches > stage.batch_size:
             raise UserError(
@@ -195,45 +214,27 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
                 where=f"{where}.train.{term.objective.name}.minibatches",
                 hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
             )
-    rewards = _make_rewards(stage.reward, recipe, registry, f"{where}.reward")
-    watch = _make_rewards(stage.watch, recipe, registry, f"{where}.watch")
-    _require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
+    rewards = make_rewards(stage.reward, recipe, registry, f"{where}.reward")
+    if judged and sum(reward.call is None for reward in rewards) != 1:
+        raise UserError(
+            "an objective of this stage reads a reward model",
+            where=f"{where}.reward",
+            hint="Name one stage that trains a reward model in `reward:`.",
+        )
+    watch = make_measured(stage.watch, recipe, registry, f"{where}.watch")
+    require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
     return replace(planned, terms=terms, rewards=rewards, watch=watch, held_out=held_out if isinstance(held_out, Data) else None)
 
 
-def _make_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> tuple[WeightedReward, ...]:
-    """Each reward looked up: a stage that trains a reward model, or a registered reward."""
-    _require_once([term.reward for term in terms], where)
-    made = []
-    for term in terms:
-        stage = recipe.stages.get(term.reward)
-        if stage is not None and term.reward in registry.rewards.items:
-            raise UserError(f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage.")
-        if stage is None:
-            call = make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
-            made.append(WeightedReward(term.reward, term.weight, term.standardize, call))
-            continue
-        if term.options:
-            raise UserError("a reward-model stage takes no options", where=f"{where}.{term.reward}")
-        if not trains_reward(stage, registry):
-            raise UserError(f"the stage {term.reward!r} trains no reward model", where=where)
-        made.append(WeightedReward(term.reward, term.weight, term.standardize))
-    return tuple(made)
-
-
-def trains_reward(stage: Stage, registry: Registry) -> bool:
-    """Whether a stage's result is a reward model."""
-    if not isinstance(stage, Train):
-        return False
-    made = [registry.objectives.get(term.objective)(**term.options) for term in stage.train]
-    return set().union(*(set(objective.trains) for objective in made)) == {"reward"}
-
-
-def _require_once(names: list[str], where: str) -> None:
-    """Scores are kept by name, so a name stands for one thing."""
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"this names {twice!r} twice", where=where, hint="Each stands once, under a name of its own.")
+def _check_drawing(drawing: Drawing, max_length: int, registry: Registry, where: str) -> None:
+    """Refuse a sampler that cannot be used here, and completions that leave no room for a prompt."""
+    find_sampler(registry, drawing.sampler, f"{where}.sampler")
+    if drawing.max_tokens >= max_length:
+        raise UserError(
+            f"a completion of {drawing.max_tokens} tokens leaves no room for a prompt within max_length {max_length}",
+            where=f"{where}.max_tokens",
+            hint="max_length holds the prompt and its completion: raise it, or lower max_tokens.",
+        )
 
 
 def _require_policy(recipe: Recipe, name: str, registry: Registry, where: str) -> None:
@@ -252,29 +253,10 @@ def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where:
 
 
 def _make_objective(registry: Registry, name: str, options: dict[str, Any], where: str) -> Objective:
-    objective: Objective = _validated(registry.objectives.get(name, where), options, f"{where}.{name}")
+    objective: Objective = validated(registry.objectives.get(name, where), options, f"{where}.{name}")
     if not objective.trains:
         raise UserError("the objective trains no role", where=f"{where}.{name}", hint="Declare `trains`: policy, reward or value.")
     return objective
-
-
-def make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
-    """The reward registered as `name`, with its options; `known`: what else might have been meant."""
-    if name not in registry.rewards.items:
-        raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))
-    reward = registry.rewards.get(name)
-    if isinstance(reward, type):
-        return _validated(reward, options, f"{where}.{name}")
-    if options:
-        raise UserError(f"the reward {name!r} is a plain function and takes no options", where=where)
-    return reward
-
-
-def _validated(cls: Any, options: dict[str, Any], where: str) -> Any:
-    try:
-        return cls(**options)
-    except ValidationError as error:
-        raise explain(error, cls, where) from error
 
 
 def _options(objective: Objective) -> str:

@@ -85,13 +85,16 @@ class Registry:
         for entry in sorted(entry_points(group="alignkit"), key=lambda entry: entry.name):
             distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             self._load(entry.name, distribution, entry.load)
-        for path in files or []:
-            self._load(path.stem, str(path), partial(_import_file, path))
+        for path in dict.fromkeys(files or []):
+            self._load(path.stem, str(path), partial(_import_file, path), key=str(path))
 
-    def _load(self, name: str, source: str, load: Callable[[], Any]) -> None:
+    def _load(self, name: str, source: str, load: Callable[[], Any], *, key: str | None = None) -> None:
+        """Load a plugin and let it register; `key`, where not its name, tells it from others: a file may be called like a package's."""
         try:
             module = load()
-            self.manager.register(module, name=name)
+            self.manager.register(module, name=key or name)
+            plugin = Plugin(name, source, inspect.getfile(module))
+            self._register(plugin, module)
         except UserError:
             raise
         except Exception as error:
@@ -99,17 +102,24 @@ class Registry:
                 f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error}",
                 hint="Mend the plugin, or uninstall the package that brings it.",
             ) from error
-        plugin = Plugin(name, source, inspect.getfile(module))
         self.plugins.append(plugin)
-        for hook, register in (
-            ("register_objectives", self._objective),
-            ("register_rewards", self._reward),
-            ("register_formats", self._format),
-            ("register_models", self._model),
-            ("register_samplers", self._sampler),
-            ("register_evaluators", self._evaluator),
-        ):
-            for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        """Call the plugin's hooks. Raises UserError where it marks a function as a hook that there is not."""
+        registers = {
+            "register_objectives": self._objective,
+            "register_rewards": self._reward,
+            "register_formats": self._format,
+            "register_models": self._model,
+            "register_samplers": self._sampler,
+            "register_evaluators": self._evaluator,
+        }
+        hooks = {caller.name: caller for caller in self.manager.get_hookcallers(module) or []}
+        for name in sorted(hooks.keys() - registers.keys()):
+            if not all(implementation.optionalhook for implementation in hooks[name].get_hookimpls()):
+                raise UserError(f"plugin {plugin.name!r} ({plugin.source}): no hook is called {name!r}", hint=nearest(name, registers))
+        for name, register in registers.items():
+            for implementation in hooks[name].get_hookimpls() if name in hooks else ():
                 if implementation.plugin is module:
                     implementation.function(partial(register, plugin))
 
@@ -164,10 +174,11 @@ def check_sampler(cls: Any, plugin: Plugin) -> None:
 def _import_file(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"the plugin file {str(path)!r} does not exist", hint="--plugin takes the path of a Python file.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    # A name of its own: a file called like an installed module must not take that module's place.
+    name = f"_alignkit_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"the plugin file {str(path)!r} is no Python file", hint="--plugin takes the path of a Python file.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where pickle and inspect look for what it defines
     spec.loader.exec_module(module)
     return module

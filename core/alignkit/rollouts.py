@@ -7,6 +7,7 @@ objective's `prepare` (kept as tensors). A run that is killed in any of them goe
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from alignkit.batch import Rollouts
-from alignkit.checkpoint import disk_errors, write_text
+from alignkit.checkpoint import STATE, TENSORS, find_damage, require_numbers, write_text, write_verified
 from alignkit.data.example import Group
 from alignkit.data.order import step_indices
 from alignkit.data.rows import Rows, batch_of
@@ -126,9 +126,9 @@ class RolloutSource:
 
     def forget_before(self, step: int) -> None:
         """Drop the tensors of finished batches; their samples stay for people to read."""
-        for file in self.folder.glob("*.safetensors"):
-            if int(file.stem) < step // self.updates:
-                file.unlink()
+        for place in self.folder.glob("*/"):
+            if place.name.isdigit() and int(place.name) < step // self.updates:
+                shutil.rmtree(place)
 
     def _make(self, number: int) -> Prepared:
         began = time.perf_counter()
@@ -164,6 +164,7 @@ class RolloutSource:
         with torch.no_grad():
             prepared = self.objective.prepare(rollouts)
         check_prepared(self.objective, prepared)
+        require_numbers(self.objective.state, f"objective {self.objective.name!r}")
         batch = _grouped(
             Rollouts(prepared.tokens, prepared.mask, prepared.group, prepared.columns, lasting(self.objective, prepared)),
             [group.prompt for group in groups], metrics, dict(self.objective.state),
@@ -175,7 +176,8 @@ class RolloutSource:
         """The batch's samples, from disk where a killed run left them."""
         file = self.folder / f"{number:06d}.jsonl"
         if file.is_file():
-            records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            with file.open(encoding="utf-8") as lines:  # a text may hold what `splitlines` takes for the end of a line
+                records = [json.loads(line) for line in lines]
             return [[Drawn(*sample) for sample in zip(r["tokens"], r["logps"], r["finished"], strict=True)] for r in records]
         drawn = self.draw.sample(prompts, number, self.objective.samples_per_prompt)
         lines = [
@@ -218,20 +220,23 @@ class RolloutSource:
         tensors = {"tokens": rollouts.tokens, "mask": rollouts.mask, "group": rollouts.group}
         tensors |= {f"signal/{name}": value for name, value in rollouts.signals.items()}
         tensors |= {f"column/{name}": value for name, value in rollouts.columns.items()}
-        file = self.folder / f"{number:06d}.safetensors"
-        beside = file.with_suffix(".writing")
         about = {"prompts": prompts, "metrics": batch.metrics, "state": batch.state}
-        with disk_errors(file):
-            save_file({k: v.contiguous() for k, v in tensors.items()}, beside, metadata={k: json.dumps(v) for k, v in about.items()})
-            beside.replace(file)
+
+        def write(place: Path) -> None:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place / TENSORS)
+            (place / STATE).write_text(json.dumps(about))
+
+        write_verified(self.folder / f"{number:06d}", write)
 
     def _read(self, number: int) -> Prepared | None:
-        file = self.folder / f"{number:06d}.safetensors"
-        if not file.is_file():
+        place = self.folder / f"{number:06d}"
+        if not place.exists():
             return None
-        with safe_open(file, "pt") as content:
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-            about = {key: json.loads(value) for key, value in (content.metadata() or {}).items()}
+        damage = find_damage(place)
+        if damage:  # its log-probabilities are those of the weights at sampling, which may be gone
+            hint = "Move the stage's folder away and run the same command: the stage is done again from its beginning."
+            raise UserError(f"these rollouts are damaged: {damage}", where=str(place), hint=hint)
+        tensors, about = load_file(place / TENSORS), json.loads((place / STATE).read_text())
         named = {kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)} for kind in ("signal/", "column/")}
         rollouts = Rollouts(tensors["tokens"], tensors["mask"], tensors["group"], named["column/"], named["signal/"])
         return _grouped(rollouts, about["prompts"], about["metrics"], about["state"])

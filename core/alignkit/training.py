@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from alignkit.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from alignkit.checkpoint import Checkpoint, latest_checkpoint, require_numbers, save_checkpoint
 from alignkit.data.baselines import length_only_accuracy
 from alignkit.data.example import Group
 from alignkit.data.order import micro_batches, steps_per_epoch
@@ -97,7 +97,9 @@ class Trainer:
 
     def _fixed(self, term: TrainingTerm, groups: Sequence[Group], name: str) -> FixedSource:
         frozen = sorted(role for role in term.objective.reads if not self.roles.roles[role].trainable)
-        cache = FrozenSignals(self.folder / "signals" / name, self.roles, frozen, groups, 2 * self.settings.micro_batch_tokens)
+        cache = FrozenSignals(
+            self.folder / "signals" / name, self.roles, frozen, groups, 2 * self.settings.micro_batch_tokens, self.display.note
+        )
         return FixedSource(groups, cache, self.seed, self.settings.batch_size)
 
     def run(self) -> dict[str, float]:
@@ -117,10 +119,13 @@ class Trainer:
                 metrics.write(done, values)
                 self.track(done, values)
                 self.display.advance("train", done, self.steps, values)
-                if done % self.save_every == 0 or done == self.steps or interrupted():
+                stop = interrupted()
+                if done % self.save_every == 0 or done == self.steps or stop:
                     self._save(done, held_out)
-                if interrupted() and done < self.steps:
+                if stop:
                     raise Interrupted
+            if interrupted():  # while the last checkpoint was written: the stages after this one are not begun
+                raise Interrupted
         return held_out
 
     def _is_due(self, every: int | None, done: int) -> bool:
@@ -132,7 +137,8 @@ class Trainer:
         gradient = StepGradient(self.parameters)
         for term, source in zip(self.terms, self.sources, strict=True):
             begun |= {f"{self._prefix(term)}{name}": value for name, value in source.begin(step).items()}
-            torch.manual_seed(self.seed * 1_000_003 + step)  # dropout: a function of the step, so resuming needs no random state
+            # Dropout: a function of the step, so resuming needs no random state.
+            torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
             weight = 0.0
             budget = self.settings.micro_batch_tokens // len(term.objective.trains)  # each trained role holds activations of its own
             for part in micro_batches(source.groups, source.indices(step), budget):
@@ -153,6 +159,8 @@ class Trainer:
             group["lr"] = rate
         if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
             self.optimizer.step()
+            size = float(nn.utils.get_total_norm(list(self.parameters.values())))
+            self._require_finite(size, "the norm of the weights", step, "this step is not saved")
         values = averages.means()
         return {**begun, **values, "learning_rate": rate, "grad_norm": norm}, tokens
 
@@ -186,15 +194,17 @@ class Trainer:
             source.open(self.steps, show("reference"))
             held_out.open(steps_per_epoch(len(held_out.groups), self.settings.batch_size), show("held-out reference"))
 
-    def _require_finite(self, value: float, what: str, step: int) -> None:
+    def _require_finite(self, value: float, what: str, step: int, outcome: str = "the weights were not touched by it") -> None:
         if not math.isfinite(value):
             raise UserError(
-                f"{what} is {value} at step {step + 1}; the weights were not touched by it",
+                f"{what} is {value} at step {step + 1}; {outcome}",
                 where=str(self.folder),
                 hint="Lower learning_rate, or compute in another model.dtype; the same command goes on from the last checkpoint.",
             )
 
     def _save(self, step: int, held_out: dict[str, float]) -> None:
+        for term in self.terms:
+            require_numbers(term.objective.state, f"objective {term.objective.name!r}")
         tensors = {f"weights/{name}": parameter.detach().cpu().contiguous() for name, parameter in self.parameters.items()}
         moments, numbers = optimizer_state(self.optimizer)
         tensors |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}

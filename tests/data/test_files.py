@@ -93,6 +93,33 @@ def test_csv_cells_span_lines_and_bad_lines_are_reported(tmp_path):
     ]
 
 
+def test_a_csv_cell_may_be_as_long_as_it_likes(tmp_path):
+    path = tmp_path / "a.csv"
+    long = "word\n" * 100_000
+    path.write_text(f'prompt,completion\na,b\nc,"{long}"\nd,e\n')
+    assert [row for _, row in rows(path)] == [
+        {"prompt": "a", "completion": "b"},
+        {"prompt": "c", "completion": long},
+        {"prompt": "d", "completion": "e"},
+    ]
+
+
+@pytest.mark.parametrize("broken", ['c,"d"e\nf,g\n', 'c,"d\nf,g\n', 'c,"d" \nf,"g\nh,i"\n'])
+def test_after_a_syntax_error_the_rest_of_a_csv_file_is_one_bad_row(tmp_path, broken):
+    path = tmp_path / "a.csv"
+    path.write_text(f"prompt,completion\na,b\n{broken}")
+    assert rows(path) == [(2, {"prompt": "a", "completion": "b"}), (3, "not valid CSV; nothing after this place can be read")]
+
+
+def test_a_csv_gzip_that_ends_inside_a_cell_is_told_as_that(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    text = "prompt,completion\na,b\n" + 'c,"' + "".join(f"line {number}\n" for number in range(9000))
+    path.write_bytes(gzip.compress(text.encode())[:-200])
+    first, second = rows(path)
+    assert first == (2, {"prompt": "a", "completion": "b"})
+    assert "gzip" in second[1]
+
+
 def test_parquet_rows_are_numbered(tmp_path):
     from pyarrow import Table, parquet
 

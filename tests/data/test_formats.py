@@ -1,5 +1,6 @@
 """Rows are recognised by their columns, and read as prompt, completions and numbers."""
 
+import itertools
 import math
 
 import pytest
@@ -66,7 +67,14 @@ def test_numbers_become_columns(row, columns):
         ({"prompt": "q", "completions": ["a", "b"], "ranks": [0]}, "another length"),
         ({"prompt": "q", "completions": ["a", "b"], "ranks": [0, None]}, "lacks a number"),
         ({"prompt": "q", "completions": "ab"}, "not a list"),
-        ({"prompt": "q", "chosen": "a", "rejected": "b", "weight": -1}, "negative"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "weight": -1}, "'weight' is negative"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "votes": [-1, 2]}, "'votes' is negative"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "votes": [0, 0]}, "'votes' is 0 for both"),
+        ({"prompt": "q", "completions": ["a", "b", "c"], "ranks": [0, 1, 2], "votes": [5, 0, 0]}, "'votes' is 0 for both"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": 1e39}, "'margin' is not a finite number in float32"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": "1e39"}, "'margin' is not a finite number in float32"),
+        ({"prompt": "q", "completions": ["a", "b"], "ranks": [0, 10**400]}, "'ranks' is not a finite number in float32"),
+        ({"prompt": "q", "completions": ["a"], "rewards": [-(10**400)]}, "'rewards' is not a finite number in float32"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": "big"}, "'margin' is not a number"),
         ({"prompt": "q", "completion": "a", "label": "maybe"}, "'label' is not a number"),
         ({"prompt": "q", "completion": "a", "label": None}, "neither true nor false"),
@@ -88,6 +96,28 @@ def test_numbers_become_columns(row, columns):
 def test_unusable_rows_say_why(row, reason):
     with pytest.raises(BadExample, match=reason):
         read(row)
+
+
+@given(st.lists(st.integers() | st.integers(10**9, 10**9 + 3), min_size=2, max_size=5))
+def test_ranks_are_counted_from_zero_and_keep_their_order_and_ties(ranks):
+    found = read({"prompt": "q", "completions": ["a"] * len(ranks), "ranks": ranks}).columns["rank"]
+    assert set(found) == set(range(len(set(ranks))))
+    for a, b in itertools.permutations(range(len(ranks)), 2):
+        assert (found[a] < found[b]) == (ranks[a] < ranks[b])
+
+
+def test_the_columns_of_a_plugins_format_are_settled_too():
+    def plugin(**columns):
+        return {"mine": Format("mine", lambda row: True, lambda row: Example("q", ("a", "b"), columns))}
+
+    assert read({}, formats=plugin(rank=(1.7e9 + 1, 1.7e9))).columns == {"rank": (1.0, 0.0)}
+    with pytest.raises(BadExample, match="'margin' is not a finite number"):
+        read({}, formats=plugin(margin=(math.inf, 0.0)))
+
+
+def test_completions_that_tie_need_no_votes():
+    row = {"prompt": "q", "completions": ["a", "b", "c"], "ranks": [0, 1, 1], "votes": [2, 0, 0]}
+    assert read(row).columns["votes"] == (2, 0, 0)
 
 
 def test_fields_of_a_message_that_are_null_are_left_out():

@@ -1,15 +1,18 @@
 """A recipe's data becomes groups with a report; fingerprints follow contents; held-out prompts stay out."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizers import byte_tokenizer
+from tiny_tokenizers import byte_tokenizer, user
 
 from alignkit import Demonstrations, Example, Group, Preferences, Prompts, UserError
 from alignkit.data.loading import Dataset, fingerprint, load, split_held_out
 from alignkit.data.report import Dropped, Tally
+from alignkit.data.rows import batch_of
 from alignkit.data.tokenizing import Tokenization
 from alignkit.recipe import Data
 
@@ -75,6 +78,32 @@ def test_a_bad_row_is_an_error_where_the_recipe_says_so(write):
 def test_no_usable_row_is_an_error(write, rows):
     with pytest.raises(UserError, match="none of"):
         read(write(*rows), Preferences)
+
+
+BAD_NUMBERS = {
+    "votes that decide nothing": ({"votes_chosen": 0, "votes_rejected": 0}, "'votes' is 0 for both"),
+    "more than float32 holds": ({"margin": 1e300}, "'margin' is not a finite number in float32"),
+    "more than a float holds": ({"margin": 10**400}, "'margin' is not a finite number in float32"),
+}
+
+
+@pytest.mark.parametrize(("columns", "reason"), BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_a_number_that_cannot_be_trained_on_makes_the_row_bad(write, columns, reason):
+    sound = {"votes_chosen": 3, "votes_rejected": 0} if "votes_chosen" in columns else {"margin": 1}
+    path = write(pair(**sound), pair("r", **columns))
+    [(found, dropped)] = read(path, Preferences).report.dropped.items()
+    assert found.startswith(reason)
+    assert dropped == Dropped(1, f"{path}:2")
+    with pytest.raises(UserError, match=reason):
+        read(path, Preferences, on_bad="error")
+
+
+def test_ranks_that_float32_cannot_tell_apart_still_order(write):
+    ranks = [1700000002, 1700000001, 1700000002]
+    assert torch.tensor(ranks, dtype=torch.float32).unique().numel() == 1
+    data = read(write({"prompt": "q", "completions": ["a", "b", "c"], "ranks": ranks}), Preferences)
+    assert data.groups[0].columns["rank"] == (1, 0, 1)
+    assert batch_of(data.groups)[0].pairs().winner.tolist() == [1, 1]
 
 
 def test_limit_counts_usable_examples(write):
@@ -181,6 +210,26 @@ def test_a_fingerprint_follows_contents_and_settings(write, tmp_path):
     assert fingerprint(Data(path="some/hub-name", revision="a")) != fingerprint(Data(path="some/hub-name", revision="b"))
 
 
+def test_a_fingerprint_does_not_depend_on_how_the_path_is_spelled(write, tmp_path, monkeypatch):
+    path = write(pair())
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "elsewhere" / "other name.jsonl"
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    spellings = (str(path), path.name, f"./{path.name}", f"elsewhere/../{path.name}", str(copy))
+    assert len({fingerprint(Data(path=spelling)) for spelling in spellings}) == 1
+    assert fingerprint(Data(path=str(tmp_path / "elsewhere"))) == fingerprint(Data(path="./elsewhere"))
+
+
+def test_a_fingerprint_follows_how_the_data_is_read(write):
+    path = write(pair())
+    changes = ({"format": "preference"}, {"rename": {"a": "b"}}, {"skip": 1}, {"limit": 1}, {"on_bad": "error"}, {"split": "test"}, {})
+    assert len({fingerprint(Data(path=str(path), **change)) for change in changes}) == len(changes)
+    as_csv = path.with_suffix(".csv")
+    as_csv.write_bytes(path.read_bytes())
+    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(as_csv))), "the suffix decides on the reader"
+
+
 def made(prompts):
     groups = [Group([prompt, 9], ([number],)) for number, prompt in enumerate(prompts)]
     return Dataset([Example(str(prompt)) for prompt in prompts], groups, Tally("x").report())
@@ -198,13 +247,66 @@ def test_no_prompt_is_on_both_sides_and_nothing_is_lost(prompts, share, seed):
     sides = [{group.prompt[0] for group in side.groups} for side in (train, held_out)]
     assert sides[0] and sides[1]  # noqa: PT018
     assert not sides[0] & sides[1]
-    assert abs(len(sides[1]) - share * len(set(prompts))) <= 1
     assert sorted(group.completions[0][0] for side in (train, held_out) for group in side.groups) == list(range(len(prompts)))
     for side in (train, held_out):
         order = [group.completions[0][0] for group in side.groups]
         assert order == sorted(order)
         assert [example.prompt for example in side.examples] == [str(group.prompt[0]) for group in side.groups]
     assert split_held_out(data, share, seed) == (train, held_out)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_about_the_share_is_held_out(share):
+    count = 4000
+    held = [len(split_held_out(made(range(count)), share, seed)[1]) for seed in range(3)]
+    deviation = (count * share * (1 - share)) ** 0.5  # of a binomial count
+    assert all(abs(number - count * share) < 5 * deviation for number in held)
+
+
+def texts(dataset):
+    return {example.prompt for example in dataset.examples}
+
+
+@given(st.sets(st.integers(0, 99), max_size=60), st.floats(0.1, 0.4), st.integers(0, 9))
+@settings(deadline=None, max_examples=40)
+def test_a_prompts_side_does_not_depend_on_which_others_are_there(dropped, share, seed):
+    _, held_out = split_held_out(made(range(100)), share, seed)
+    train, _ = split_held_out(made([prompt for prompt in range(100) if prompt not in dropped]), share, seed)
+    assert len(held_out) == 1 or len(train) == 1 or not texts(held_out) & texts(train)
+
+
+def test_another_seed_holds_out_others():
+    assert len({frozenset(texts(split_held_out(made(range(100)), 0.2, seed)[1])) for seed in range(5)}) == 5
+
+
+def test_a_larger_share_holds_out_all_that_a_smaller_one_does():
+    assert texts(split_held_out(made(range(100)), 0.1, 0)[1]) < texts(split_held_out(made(range(100)), 0.3, 0)[1])
+
+
+def test_no_stage_trains_on_what_another_holds_out_of_the_same_file(write):
+    ties = ({"prompt": f"q{number}", "completions": ["a", "b"], "ranks": [0, 0 if number == 3 else 1]} for number in range(60))
+    path = write(*ties)
+    pairs, demonstrations = read(path, Preferences), read(path, Demonstrations)
+    assert (len(pairs), len(demonstrations)) == (59, 60), "the tie is no preference, but a demonstration"
+    held_out, train = split_held_out(pairs, 0.2, 0)[1], split_held_out(demonstrations, 0.2, 0)[0]
+    assert not texts(held_out) & texts(train)
+
+
+def test_a_prompt_is_the_same_as_text_and_as_a_conversation():
+    conversations = [replace(example, prompt=[user(f"{example.prompt}\n")]) for example in made(range(50)).examples]
+    as_text, as_conversation = made(range(50)), replace(made(range(50)), examples=conversations)
+    assert split_held_out(as_text, 0.2, 0)[1].groups == split_held_out(as_conversation, 0.2, 0)[1].groups
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20), st.integers(0, 99))
+@settings(deadline=None)
+def test_prompts_that_share_text_or_tokens_stay_together(pairs, seed):
+    pairs = [*pairs, (7, 7), (8, 8)]
+    groups = [Group([tokens], ([number],)) for number, (_, tokens) in enumerate(pairs)]
+    train, held_out = split_held_out(Dataset([Example(str(text)) for text, _ in pairs], groups, Tally("x").report()), 0.5, seed)
+    assert not texts(train) & texts(held_out)
+    assert not {tuple(group.prompt) for group in train.groups} & {tuple(group.prompt) for group in held_out.groups}
+    assert len(train) + len(held_out) == len(pairs)
 
 
 @pytest.mark.parametrize(("prompts", "share"), [([1, 1], 0.5), ([1, 2], 0.0), ([1, 2], 1.0)])

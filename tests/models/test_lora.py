@@ -5,13 +5,16 @@ import random
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
-from conftest import random_groups, shake, tiny_base, tiny_roles
+from conftest import SIZES, random_groups, shake, tiny_base, tiny_roles
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import AutoModelForCausalLM, MixtralConfig
 
 from alignkit import recipe
+from alignkit.errors import UserError
 from alignkit.models import roles as roles_module
-from alignkit.models.lora import speed_up
+from alignkit.models.base import Base
+from alignkit.models.lora import check_target, speed_up
 from alignkit.models.roles import Roles
 
 
@@ -79,3 +82,42 @@ def test_a_role_without_adapter_is_the_base_beside_one_that_has_one():
     shake(roles, "policy")
     torch.testing.assert_close(roles.signals("reference", rows)["reference_logps"], before, atol=0, rtol=0)
     assert not torch.allclose(roles.signals("policy", rows)["logps"], before)
+
+
+@pytest.mark.parametrize(
+    ("target", "found", "offered"),
+    [
+        (["q_proj", "v_projj"], "no linear layer of the base is called 'v_projj'", "Did you mean 'v_proj'?"),
+        ("nonsense", "no linear layer of the base is called 'nonsense'", "Known: down_proj, gate_proj"),
+        ([], "empty list", "Known: down_proj, gate_proj"),
+        (["lm_head"], "'lm_head' is the output head", "all-linear, or names of linear layers"),
+        (["mlp"], "no linear layer of the base is called 'mlp'", "all-linear"),
+        (["q_proj", "embed_tokens"], "no linear layer of the base is called 'embed_tokens'", "all-linear"),
+    ],
+)
+def test_a_target_that_trains_nothing_is_refused(target, found, offered):
+    with pytest.raises(UserError, match=found) as error:
+        check_target(tiny_base().model, target)
+    assert error.value.where == "model.lora.target"
+    assert offered in str(error.value)
+    assert "lm_head" not in (error.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("target", "layers"), [("q_proj", 2), (["q_proj", "mlp.up_proj"], 4), ("layers.0.self_attn.q_proj", 1), ("all-linear", 14)]
+)
+def test_a_target_is_all_linear_layers_or_names_in_whole_or_by_their_end(target, layers):
+    base = tiny_base()
+    check_target(base.model, target)
+    roles = Roles(base, recipe.Lora(r=4, target=target), seed=0)
+    roles.add("policy", trainable=True)
+    assert len(roles.parameters("policy")) == 2 * layers
+
+
+def test_what_peft_refuses_is_told_as_the_recipes_mistake():
+    experts = MixtralConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2)
+    model = AutoModelForCausalLM.from_config(experts, dtype=torch.float32).requires_grad_(False)
+    base = Base(model, None, torch.float32, torch.device("cpu"), "the test says so")
+    with pytest.raises(UserError, match=r"model\.lora: PEFT refuses this adapter: .*lora_dropout") as error:
+        Roles(base, recipe.Lora(r=4, dropout=0.1), seed=0).add("policy", trainable=True)
+    assert "\n" not in error.value.message

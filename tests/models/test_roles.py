@@ -1,14 +1,21 @@
 """Saved roles load in plain transformers + peft, and give the same numbers; a stage starts from another's adapter."""
 
+import shutil
+
+import pytest
 import torch
 from conftest import random_groups, shake, tiny_base, tiny_roles
 from peft import PeftModel
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignkit import recipe
+from alignkit.data.example import Group
 from alignkit.data.rows import tree_rows
+from alignkit.models.base import load_base
 from alignkit.models.roles import Roles
+from alignkit.registry import Registry
 
 
 class NoTokenizer:
@@ -46,15 +53,25 @@ def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
 
 
-def test_plain_peft_gives_the_reward_models_scores_head_included(tmp_path, rng):
-    roles = saved_role("reward", tmp_path)
-    groups = random_groups(rng)
+@pytest.mark.parametrize("tokens", [{}, {"pad_token": None, "unk_token": "red"}, {"pad_token": "<eos>", "bos_token": "blue"}])
+def test_plain_transformers_gives_the_reward_models_scores_whatever_the_tokenizers_pad_was(base, tokens, tmp_path, rng):
+    folder = shutil.copytree(base, tmp_path / "base")
+    AutoTokenizer.from_pretrained(folder, **tokens).save_pretrained(folder)
+    spec = recipe.Model(base=str(folder), quantization="none", dtype="float32")
+    roles = Roles(load_base(spec, Registry(), torch.device("cpu")), recipe.Lora(r=4), seed=0)
+    roles.add("reward", trainable=True)
+    shake(roles, "reward")
+    roles.save("reward", tmp_path / "adapter")
+    sized = lambda ids: [token % roles.base.model.config.vocab_size for token in ids]
+    groups = [Group(sized(group.prompt), tuple(map(sized, group.completions))) for group in random_groups(rng)]  # each ends with 1, <eos>
     scores = roles.signals("reward", tree_rows(groups))["scores"]
 
-    base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=1, dtype=torch.float32)
-    plain = PeftModel.from_pretrained(base, str(tmp_path / "adapter"))
-    expected = [plain(torch.tensor([g.prompt + completion])).logits[0, 0] for g in groups for completion in g.completions]
-    torch.testing.assert_close(scores, torch.stack(expected), atol=1e-4, rtol=0)
+    plain = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
+    plain.config.pad_token_id = pad = AutoTokenizer.from_pretrained(tmp_path / "adapter").pad_token_id
+    plain = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
+    sequences = [group.prompt + completion for group in groups for completion in group.completions]
+    batch = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=pad)
+    torch.testing.assert_close(scores, plain(batch).logits[:, 0], atol=1e-4, rtol=0)
 
 
 def test_a_reward_role_starts_from_the_sft_adapter_with_a_fresh_head(tmp_path):

@@ -164,10 +164,19 @@ def test_the_expected_first_gradient_is_that_of_reward_less_divergence(values):
 
 
 @pytest.mark.parametrize(
-    ("kl", "factor"), [(6.0, 1.0), (6.6, 1 + 0.1 * 4 / 100), (60.0, 1 + 0.2 * 4 / 100), (0.0, 1 - 0.2 * 4 / 100), (5.4, 1 - 0.1 * 4 / 100)]
+    ("kl", "horizon", "exponent"),
+    [
+        (6.0, 100, 0),
+        (6.6, 100, 0.1 * 4 / 100),
+        (60.0, 100, 0.2 * 4 / 100),
+        (0.0, 100, -0.2 * 4 / 100),
+        (5.4, 100, -0.004),
+        (0.0, 0.5, -1.6),
+    ],
 )
-def test_the_coefficient_follows_the_target(kl, factor):
-    objective = ProximalPolicyOptimization(kl_coef=0.1, kl_target=6.0, kl_horizon=100)
+def test_the_coefficient_follows_the_target_and_stays_positive(kl, horizon, exponent):
+    factor = math.exp(exponent)
+    objective = ProximalPolicyOptimization(kl_coef=0.1, kl_target=6.0, kl_horizon=horizon)
     rollouts = made([[1, 1]] * 4, [0, 1, 2, 3], [0.0] * 4, logps=[[kl, 0.0]] * 4, reference_logps=[[0.0, 0.0]] * 4, values=[[0.0, 0.0]] * 4)
     assert objective.prepare(rollouts).kl_coef.tolist() == [0.1] * 4  # the coefficient moves after the batch that it was used for
     assert objective.state["kl_coef"] == pytest.approx(0.1 * factor)

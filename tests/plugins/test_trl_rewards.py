@@ -1,6 +1,8 @@
 """TRL's reward functions as rewards: which there are, how they are called, and what is missing."""
 
+import importlib
 import inspect
+import math
 import subprocess
 import sys
 
@@ -11,11 +13,7 @@ import alignkit_trl_rewards as plugin
 from alignkit import UserError
 
 THOUGHT, RAMBLED = "<think>\nTwo and two.\n</think>\nFour.", "Four. <think>Two and two.</think>"
-OF_TOKENS = {
-    "get_cosine_scaled_reward": {"max_len": 10},
-    "get_repetition_penalty_reward": {},
-    "get_soft_overlong_punishment": {"max_completion_len": 10, "soft_punish_cache": 5},
-}
+IDS = [[3, 4, 3, 4, 3, 4, 1], [5] * 9, list(range(20)), [1]]
 
 
 @pytest.fixture
@@ -34,25 +32,46 @@ def recording(calls, answer):
     return lambda **arguments: calls.append(arguments) or answer
 
 
-def test_every_function_of_the_installed_trl_is_registered_or_left_out_by_name():
+def test_every_function_of_the_installed_trl_is_registered():
     functions = {name for name in rewards.__all__ if inspect.isfunction(getattr(rewards, name))}
-    text = {name.removeprefix("trl/") for name in registered()}
 
-    assert text | set(OF_TOKENS) == functions
-    assert all(name in (plugin.__doc__ or "") for name in functions)
+    assert {name.removeprefix("trl/") for name in registered()} == {name.removeprefix("get_") for name in functions}
 
 
-@pytest.mark.parametrize("name", OF_TOKENS)
-def test_those_left_out_need_token_ids(name):
-    function = getattr(rewards, name)(**OF_TOKENS[name])
+@pytest.mark.parametrize(
+    ("cls", "function", "options"),
+    [
+        (plugin.RepetitionPenalty, rewards.get_repetition_penalty_reward, {}),
+        (plugin.RepetitionPenalty, rewards.get_repetition_penalty_reward, {"ngram_size": 2, "max_penalty": -0.5}),
+        (plugin.SoftOverlongPunishment, rewards.get_soft_overlong_punishment, {"max_completion_len": 10, "soft_punish_cache": 5}),
+        (plugin.SoftOverlongPunishment, rewards.get_soft_overlong_punishment, {"max_completion_len": 7, "soft_punish_cache": 0}),
+    ],
+)
+def test_those_of_tokens_give_trls_scores_of_the_ids(cls, function, options):
+    scores = cls(**options).score(["?"] * 4, ["a"] * 4, completion_ids=IDS)
 
-    assert "completion_ids" in inspect.signature(function).parameters
+    assert scores == function(**options)(completion_ids=IDS)
+    assert len(set(scores)) > 1
+
+
+def test_the_cosine_scales_accuracy_by_the_number_of_tokens(monkeypatch, verifiers):
+    module = importlib.import_module("trl.rewards.accuracy_rewards")
+    monkeypatch.setattr(module, "accuracy_reward", lambda completions, solution: [1.0, 0.0, None, 1.0])
+
+    scores = plugin.CosineScaled(max_len=9).score(["?"] * 4, ["a"] * 4, solution=["x"] * 4, completion_ids=IDS)
+    # Wrong at the longest: -0.5. Right after 7 and 1 of 9 tokens: ½ + ¼·(1 + cos(π·share)).
+    assert scores == [
+        pytest.approx(0.5 + 0.25 * (1 + math.cos(math.pi * 7 / 9))),
+        -0.5,
+        None,
+        pytest.approx(0.5 + 0.25 * (1 + math.cos(math.pi / 9))),
+    ]
 
 
 def test_registering_imports_neither_torch_nor_trl():
     script = (
         "import sys, alignkit_trl_rewards as plugin\nfound = []\nplugin.register_rewards(found.append)\nfound[0]()\n"
-        "assert len(found) == 3 and not {'torch', 'trl', 'math_verify'} & set(sys.modules)"
+        "assert len(found) == 6 and not {'torch', 'trl', 'math_verify'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 

@@ -104,7 +104,7 @@ def write_evaluation(run: Path, name: str, targets: dict[str, Any], *, reads: li
         "targets": targets, "rewards": ["sentiment", "reward"],
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    story = "The bridge was new, and people walked over it all day. "
+    story = "The bridge was new,\u2028and people walked over it all day. "  # a line separator, which ends no line of the file
     lines = [
         {
             "prompt": [{"role": "user", "content": f"Question {number}: what was it like? See https://example.org"}],
@@ -113,7 +113,7 @@ def write_evaluation(run: Path, name: str, targets: dict[str, Any], *, reads: li
         }
         for number in range(10)
     ]
-    (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "samples.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
 
 
 def write_reward_evaluation(run: Path) -> None:
@@ -160,7 +160,7 @@ def write_run(run: Path) -> Path:
         online_metrics(150),
         start="sft",
         reads=["reward"],
-        settings={"reward": [{"reward": "reward", "weight": 1.0, "options": {}}]},
+        settings={"reward": [{"reward": "reward", "weight": 1.0, "options": {}}], "watch": [{"reward": "sentiment", "weight": 1.0}]},
         options={"kl_coef": 0.05},
     )
     write_train(run, "unlikelihood", "unlikelihood", offline_metrics(90, pairs=True, seed=3), start="sft", reads=["ranked"], done=False)

@@ -6,7 +6,7 @@ from alignkit.manifest import Manifest
 from alignkit.report.evaluation_pictures import wilson
 from alignkit.report.figures import looks
 from alignkit.report.reading import Stage
-from alignkit.report.training_pictures import curves, gold_name, panel_names, series, smoothed
+from alignkit.report.training_pictures import curves, panel_names, series, smoothed
 
 
 def stage(*records):
@@ -33,18 +33,6 @@ def test_values_that_are_not_finite_are_left_out():
     assert series(stage({"loss": float("nan")}, {"loss": None}, {"loss": 2}).metrics, "loss").steps == (3.0,)
 
 
-def test_the_gold_reward_is_the_first_measured_one_that_is_not_the_optimised():
-    online = stage({"rollouts/reward": 1.0, "rewards/model": 1.0, "rewards/other": 2.0, "rewards/sentiment": 0.1})
-    assert gold_name(online, ["sentiment", "model"]) == "sentiment"
-    assert gold_name(online, ["model"]) == "other"
-    assert gold_name(online, []) == "other"
-
-
-def test_there_is_no_gold_reward_where_only_the_optimised_one_was_measured_or_nothing_was_sampled():
-    assert gold_name(stage({"rollouts/reward": 1.0, "rewards/model": 1.0}), ["model"]) is None
-    assert gold_name(stage({"rewards/chosen": 1.0}), ["chosen"]) is None
-
-
 def test_two_stages_never_look_alike_and_the_base_is_black():
     found = looks(["base", *(f"s{number}" for number in range(14))])
     assert len(set(found.values())) == 15
@@ -69,4 +57,12 @@ def test_what_online_training_is_about_comes_before_details():
     names = ["policy/clipped", "rollouts/length", "objective/kl", "rewards/b", "grad_norm", "rollouts/reward", "loss"]
     assert panel_names([{"step": 1, **{name: 1.0 + place for place, name in enumerate(names)}}]) == [
         "loss", "rollouts/reward", "rewards/b", "objective/kl", "rollouts/length", "policy/clipped", "grad_norm",
+    ]  # fmt: skip
+
+
+def test_the_metrics_of_a_mixture_are_drawn_in_the_same_order_and_none_that_one_objective_would_not_have():
+    names = ["ppo/policy/clipped", "sft/loss", "ppo/rollouts/seconds", "ppo/rewards/a", "ppo/rollouts/reward", "ppo/rewards/b", "grad_norm"]
+    values = {name: 1.0 + place for place, name in enumerate(names)} | {"ppo/rewards/a": 5.0}  # 5: the optimised reward's own
+    assert panel_names([{"step": 1, **values}], ["ppo", "sft"]) == [
+        "sft/loss", "ppo/rollouts/reward", "ppo/rewards/b", "ppo/policy/clipped", "grad_norm",
     ]  # fmt: skip

@@ -7,7 +7,8 @@ import torch
 from conftest import shake, tiny_model
 from tiny_tokenizers import CHATML, byte_tokenizer
 
-from alignkit import recipe
+from alignkit import UserError, recipe
+from alignkit.data.example import BadExample
 from alignkit.data.tokenizing import Tokenization
 from alignkit.models.base import Base
 from alignkit.models.roles import Roles
@@ -48,3 +49,39 @@ def test_answers_are_sampled_from_the_policy_after_the_turns_so_far(stage):
         assert talk.answer(question).text == base.text(expected.tokens)
 
     assert [turn["role"] for turn in talk.turns] == ["user", "assistant"] * 2
+
+
+def test_a_conversation_that_is_too_long_loses_its_beginning(stage):
+    folder, base = stage
+    talk = chat.Chat(folder, Sampling(1, max_tokens=500))  # of 512 positions, 12 are left for the prompt
+    asked = []
+    inner = talk.sampler.sample
+    talk.sampler.sample = lambda role, prompts, settings: asked.extend(prompts) or inner(role, prompts, Sampling(1, max_tokens=1))
+    talk.answer("a question of many words, of which the first are left out")
+    assert len(asked[0]) == 12
+    whole = Tokenization(base.tokenizer, 512).prompt_ids(
+        talk.turns[:1] if base.tokenizer.chat_template else "a question of many words, of which the first are left out"
+    )
+    assert asked[0] == whole[-12:]
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused(stage):
+    with pytest.raises(UserError, match="answers of 512 tokens leave no room"):
+        chat.Chat(stage[0], Sampling(1, max_tokens=512))
+
+
+@pytest.mark.parametrize(
+    ("prompt_ids", "words"), [([], "the prompt is empty"), (BadExample("odd"), "cannot be written for this model: odd")]
+)
+def test_a_prompt_without_tokens_or_one_that_cannot_be_written_is_refused(stage, monkeypatch, prompt_ids, words):
+    talk = chat.Chat(stage[0], Sampling(1, max_tokens=3))
+
+    def answer(text, room):
+        if isinstance(prompt_ids, BadExample):
+            raise prompt_ids
+        return prompt_ids
+
+    monkeypatch.setattr(talk.tokenization, "prompt_ids", answer)
+    with pytest.raises(UserError, match=words) as caught:
+        talk.answer("?")
+    assert caught.value.where == "--prompt"

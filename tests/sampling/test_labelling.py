@@ -14,6 +14,7 @@ from alignkit.sampling.labelling import rank, score
 
 PROMPTS = ["How is the soup?", "Is it raining?"]
 COMPLETIONS = ["Salty.", "Not any more."]
+IDS = [[5, 6, 1], [7, 1]]
 
 
 def answering(answer):
@@ -21,7 +22,7 @@ def answering(answer):
 
 
 def ask(reward, **columns):
-    return score(reward, "odd", PROMPTS, COMPLETIONS, columns)
+    return score(reward, "odd", PROMPTS, COMPLETIONS, IDS, columns)
 
 
 def test_a_function_and_a_reward_class_get_the_same_arguments():
@@ -31,8 +32,9 @@ def test_a_function_and_a_reward_class_get_the_same_arguments():
         def score(self, prompts, completions, **columns):
             return [len(text) / self.per + bonus for text, bonus in zip(completions, columns["bonus"], strict=True)]
 
-    def length(prompts, completions, bonus):
+    def length(prompts, completions, completion_ids, bonus):
         assert prompts == PROMPTS
+        assert completion_ids == IDS
         return [len(text) + more for text, more in zip(completions, bonus, strict=True)]
 
     assert ask(Length(), bonus=[1, 2]) == ask(length, bonus=[1, 2]) == [7.0, 15.0]
@@ -60,6 +62,7 @@ def test_any_sequence_of_numbers_is_an_answer(answer):
         ([math.inf, 1.0], r"score inf for the prompt 'How is the soup\?'"),
         (["0.5", 1.0], "score '0.5'"),
         ([1.0, [2.0]], r"score \[2.0\]"),
+        ([10**400, 1.0], r"score 1000.*…? for the prompt 'How is the soup\?'"),
         ([1.0, torch.zeros(2)], "score tensor"),
         ("ab", "found 'ab'"),
         (None, "found None"),
@@ -86,11 +89,25 @@ def test_a_reward_that_fails_is_named_with_its_reason():
     assert "How is the soup?" in str(error.value)
 
 
+def test_a_reward_that_fails_while_it_is_read_is_named_too():
+    def broken(prompts, completions, **columns):
+        return (1 / 0 for _ in completions)
+
+    with pytest.raises(UserError, match="ZeroDivisionError: division by zero"):
+        ask(broken)
+
+
+@pytest.mark.parametrize("name", ["self", "prompts", "completions", "completion_ids"])
+def test_a_column_with_the_name_of_an_argument_is_refused_with_the_way_out(name):
+    with pytest.raises(UserError, match=rf"(?s)column '{name}'.*rename: \{{{name}: OTHER\}}"):
+        score(answering([1.0, 2.0]), "odd", PROMPTS, COMPLETIONS, IDS, {name: [1, 2]})
+
+
 def test_a_long_conversation_is_shown_by_the_beginning_of_its_last_message():
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me " + "more " * 50}]
 
     with pytest.raises(UserError, match="prompt 'Tell me more") as error:
-        score(answering([math.nan]), "odd", [prompt], ["No."], {})
+        score(answering([math.nan]), "odd", [prompt], ["No."], [[1]], {})
 
     assert len(error.value.message) < 120
 

@@ -109,8 +109,12 @@ def test_the_datas_columns_reach_a_reward_once_a_completion():
 
     rows = [Example("p", ("a", "b"), extra={"answer": "1", "tag": "x"}), Example("q", ("c",), extra={"answer": "2"})]
     scored([of(note)], examples=rows)
-    # A column that some row lacks would leave its reward without an entry for some completion.
-    assert seen == {"prompts": ["p", "p", "q"], "completions": ["a", "b", "c"], "columns": {"answer": ["1", "1", "2"]}}
+    assert seen == {
+        "prompts": ["p", "p", "q"],
+        "completions": ["a", "b", "c"],
+        # A column that some row lacks is there for every completion, whichever rows the batch has.
+        "columns": {"answer": ["1", "1", "2"], "tag": ["x", "x", None], "completion_ids": [[2], [2], [2]]},
+    }
 
 
 def test_every_reward_is_asked_once():

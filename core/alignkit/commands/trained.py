@@ -9,7 +9,7 @@ import typer
 
 from alignkit.commands.options import Plugins, StageArgument, quiet_libraries
 from alignkit.errors import UserError
-from alignkit.sampling.sampler import Sampling
+from alignkit.sampling.sampler import LEAST_TEMPERATURE, Sampling
 
 if TYPE_CHECKING:
     from alignkit.sampling.chat import Chat
@@ -20,12 +20,12 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help="Answer this one prompt; without it, chat.")] = None,
     best_of: Annotated[int | None, typer.Option(min=1, help="Draw so many answers, give the one with the highest --reward.")] = None,
     reward: Annotated[str | None, typer.Option(help="A finished reward-model stage (RUN/STAGE), or a registered reward.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.7,
+    temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest token.")] = 0.7,
     top_p: Annotated[float, typer.Option(min=0.01, max=1)] = 0.95,
     top_k: Annotated[int, typer.Option(min=0, help="Of the likeliest tokens only so many; 0: all.")] = 0,
     min_p: Annotated[float, typer.Option(min=0, max=1, help="Only tokens at least so many times as likely as the likeliest.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1)] = 256,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     plugin: Plugins = None,
 ) -> None:
     """Chat with a trained policy; with --best-of and --reward it gives the best of several answers."""
@@ -36,6 +36,8 @@ def sample(
         raise UserError(
             "at temperature 0 all answers are the same, so there is none to choose", where="--best-of", hint="Raise --temperature."
         )
+    if 0 < temperature < LEAST_TEMPERATURE:
+        raise UserError(f"found {temperature:g}, expected 0 or at least {LEAST_TEMPERATURE:g}", where="--temperature")
     quiet_libraries()
     from alignkit.sampling.chat import Chat
 
@@ -44,9 +46,17 @@ def sample(
     if prompt is not None:
         typer.echo(_answer(chat, prompt))
         return
-    typer.echo("An empty line ends the chat.", err=True)
-    while question := typer.prompt("you", default="", show_default=False):
+    typer.echo("An empty line, or the end of the input, ends the chat.", err=True)
+    while question := _question():
         typer.echo(f"model: {_answer(chat, question)}")
+
+
+def _question() -> str:
+    """What the user types; nothing at the end of the input."""
+    try:
+        return input("you: ")
+    except EOFError:
+        return ""
 
 
 def _answer(chat: Chat, question: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from numbers import Real
 from typing import Any
 
 from alignkit.data.example import BadExample
@@ -18,6 +20,9 @@ PAIRED = {"votes": "votes", "reward": "reward", "score": "reward"}
 """`votes_chosen` and `votes_rejected`, and so on, and the column that the two become."""
 
 WORDS = {"true": 1.0, "false": 0.0}
+
+LARGEST = 3.4028234663852886e38
+"""Of float32, as which a batch holds the columns."""
 
 
 def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float, ...]]:
@@ -40,8 +45,6 @@ def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float,
         value = number(row.get(name), name)
         if value is not None:
             columns[name] = (value,) * count
-    if any(weight < 0 for weight in columns.get("weight", ())):
-        raise BadExample("'weight' is negative")
     if "reward" in columns and "rank" not in columns and count > 1:
         columns["rank"] = implied_ranks(columns["reward"])
     return columns
@@ -49,12 +52,38 @@ def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float,
 
 def implied_ranks(rewards: tuple[float, ...]) -> tuple[float, ...]:
     """0 for the highest reward; a completion's rank is the number of different rewards above its own."""
-    levels = sorted(set(rewards), reverse=True)
-    return tuple(float(levels.index(reward)) for reward in rewards)
+    return dense([-reward for reward in rewards])
+
+
+def dense(ranks: Sequence[float]) -> tuple[float, ...]:
+    """The same order as 0, 1, …; equal ranks stay equal. Ranks such as times in seconds would be equal as float32."""
+    levels = {rank: float(level) for level, rank in enumerate(sorted(set(ranks)))}
+    return tuple(levels[rank] for rank in ranks)
+
+
+def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]]:
+    """The columns of one example, of whatever format, as training reads them: numbers, ranks dense.
+
+    Raises BadExample for what is no finite number, a negative weight or vote, and votes that do not say which of two is better.
+    """
+    numbers = {name: tuple(_required(value, name) for value in values) for name, values in columns.items()}
+    for name in ("weight", "votes"):
+        if any(value < 0 for value in numbers.get(name, ())):
+            raise BadExample(f"{name!r} is negative")
+    if "rank" in numbers:
+        numbers["rank"] = dense(numbers["rank"])
+        if "votes" in numbers:
+            judged = list(zip(numbers["rank"], numbers["votes"], strict=True))
+            if any(rank != other and votes + more == 0 for (rank, votes), (other, more) in combinations(judged, 2)):
+                raise BadExample("'votes' is 0 for both of two completions of different rank")
+    return numbers
 
 
 def number(value: Any, name: str) -> float | None:
-    """A finite number from a number, a truth value, or the text of either (CSV has only text); None for null and empty text."""
+    """A number from a number, a truth value, or the text of either (CSV has only text); None for null and empty text.
+
+    Raises BadExample for anything else and for a number that is not finite as float32.
+    """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str):
@@ -63,11 +92,15 @@ def number(value: Any, name: str) -> float | None:
             value = WORDS[word] if word in WORDS else float(word)
         except ValueError:
             raise BadExample(f"{name!r} is not a number") from None
-    if not isinstance(value, (bool, int, float)):
+    if not isinstance(value, Real):
         raise BadExample(f"{name!r} is not a number")
-    if not math.isfinite(value):
-        raise BadExample(f"{name!r} is not a finite number")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        found = math.inf
+    if not abs(found) <= LARGEST:
+        raise BadExample(f"{name!r} is not a finite number in float32")
+    return found
 
 
 def _required(value: Any, name: str) -> float:

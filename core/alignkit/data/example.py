@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 Text: TypeAlias = str | list[dict[str, Any]]
@@ -43,3 +43,12 @@ class Group:
     def tokens(self) -> int:
         """Tokens of the group's prefix tree: the prompt once, and every completion."""
         return len(self.prompt) + sum(map(len, self.completions))
+
+
+def with_same_extra(examples: Sequence[Example]) -> list[Example]:
+    """The examples with the same other columns each: None where a row had none, so that a batch's columns do not depend on its rows."""
+    names = dict.fromkeys(name for example in examples for name in example.extra)
+    return [
+        example if len(example.extra) == len(names) else replace(example, extra={name: example.extra.get(name) for name in names})
+        for example in examples
+    ]

@@ -19,6 +19,9 @@ Row: TypeAlias = tuple[str, "dict[str, Any] | BadExample"]
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
+LONGEST_CELL = 2**31 - 1
+"""Characters of a CSV cell: the most that Python's reader takes on every system. It takes 131,072 unless told."""
+
 
 def read_file(path: Path, where: str) -> Iterator[Row]:
     """The rows of a file, by its suffix; `.gz` may follow any of JSONL, JSON and CSV. Raises UserError for another suffix."""
@@ -121,7 +124,8 @@ def _skip(text: str, at: int) -> int:
 
 
 def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
-    """CSV with a header line. Every cell is text; formats read the numbers."""
+    """CSV with a header line. Every cell is text; formats read the numbers. After a syntax error the rest cannot be read: any line may
+    lie inside a cell."""
     broken: list[Row] = []
 
     def decoded() -> Iterator[str]:
@@ -131,6 +135,7 @@ def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
                 return
             yield line.decode("utf-8", errors="surrogateescape")
 
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(decoded(), strict=True)
     header, cells = None, None
     while True:
@@ -140,8 +145,8 @@ def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
         except StopIteration:
             break
         except csv.Error:
-            yield place, BadExample("not valid CSV")
-            continue
+            yield from broken or [(place, BadExample("not valid CSV; nothing after this place can be read"))]
+            return
         if header is None:
             header = cells
         elif cells:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from alignkit.data.columns import consumed, number, number_columns
+from alignkit.data.columns import consumed, number, number_columns, settled
 from alignkit.data.example import BadExample, Example
 from alignkit.data.messages import read_text
 from alignkit.errors import UserError, nearest
@@ -146,7 +146,7 @@ def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, whe
 
 
 def parse(chosen: Format, row: Row, place: str) -> Example:
-    """The row as its format reads it. Raises BadExample where the row is unusable, UserError where a plugin's format is."""
+    """The row as its format reads it, the columns settled. Raises BadExample for an unusable row, UserError for an unusable format."""
     example = _guarded(chosen, chosen.parse, row, place)
     if not isinstance(example, Example):
         raise UserError(f"the format {chosen.name!r} returned {type(example).__name__}, not an Example", where=place)
@@ -154,7 +154,7 @@ def parse(chosen: Format, row: Row, place: str) -> Example:
         if len(values) != len(example.completions):
             raise UserError(f"the format {chosen.name!r} gave column {name!r} another length than the completions", where=place)
     completions = tuple(read_text(text, "completion") for text in example.completions)
-    return replace(example, prompt=read_text(example.prompt, "prompt"), completions=completions)
+    return replace(example, prompt=read_text(example.prompt, "prompt"), completions=completions, columns=settled(example.columns))
 
 
 def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from alignkit.data import reading
 from alignkit.data.checking import Contradictions, Mismatch, adapt, needed
-from alignkit.data.example import BadExample, Example, Group
-from alignkit.data.formats import LAYOUTS, Unrecognised, choose, parse, rename_hint
+from alignkit.data.example import BadExample, Example, Group, with_same_extra
+from alignkit.data.formats import LAYOUTS, rename_hint
+from alignkit.data.messages import text_of
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
 from alignkit.objective import Data as Kind
@@ -50,9 +50,9 @@ def load(
     Stops after `spec.limit` usable examples. Raises UserError, naming places, where the data cannot be found, is of the wrong kind, has
     no usable row, or has a bad one under `on_bad: error`.
     """
-    loader = _Loader(spec, kind, where or f"data.{name}", tokenization, formats or {}, Tally(name))
-    for place, row in reading.read_rows(spec, loader.where):
-        loader.add(place, row)
+    loader = _Loader(spec, kind, where or f"data.{name}", tokenization, Tally(name))
+    for place, row, example in reading.read_examples(spec, formats or {}, loader.where):
+        loader.add(place, row, example)
         if spec.limit and len(loader.groups) == spec.limit:
             break
     return loader.finish()
@@ -60,33 +60,30 @@ def load(
 
 @dataclass
 class _Loader:
-    """What `load` remembers from row to row. `recognised`: some row had a known format; `mismatch`: the first of another kind."""
+    """What `load` remembers from row to row. `mismatch`: the first of another kind."""
 
     spec: Data
     kind: type[Kind]
     where: str
     tokenization: Tokenization
-    formats: Mapping[str, Format]
     tally: Tally
     examples: list[Example] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     contradictions: Contradictions = field(default_factory=Contradictions)
-    recognised: bool = False
     mismatch: tuple[str, Mapping[str, Any], str] | None = None
     mismatches: int = 0
 
-    def add(self, place: str, row: dict[str, Any] | BadExample) -> None:
+    def add(self, place: str, row: Mapping[str, Any], example: Example | BadExample) -> None:
         self.tally.rows += 1
         try:
-            if isinstance(row, BadExample):
-                raise row
-            example = self._example(row, place)
+            if isinstance(example, BadExample):
+                raise example
+            example = adapt(example, self.kind)
             group = self.tokenization.encode(example)
             self._same_columns(example, place)
             if "rank" in example.columns:
                 self.contradictions.check(example)
         except Mismatch as reason:
-            assert not isinstance(row, BadExample)
             self.mismatch, self.mismatches = self.mismatch or (place, row, str(reason)), self.mismatches + 1
             self.tally.drop(str(reason), place)
         except BadExample as reason:
@@ -95,16 +92,6 @@ class _Loader:
             self.examples.append(example)
             self.groups.append(group)
             self.tally.keep(group)
-
-    def _example(self, row: dict[str, Any], place: str) -> Example:
-        try:
-            chosen = choose(row, self.spec.format, self.formats, place, self.where)
-        except Unrecognised as error:
-            if not self.recognised:
-                raise
-            raise BadExample("no format fits the row's columns") from error
-        self.recognised = True
-        return adapt(parse(chosen, row, place), self.kind)
 
     def _same_columns(self, example: Example, place: str) -> None:
         """Batches hold one number of each column for every completion, so all examples have the same columns."""
@@ -121,7 +108,7 @@ class _Loader:
         if self.mismatch and not self.groups and self.mismatches > self.tally.rows / 2:
             raise self._wrong_kind(*self.mismatch)
         enforce(report, self.spec.on_bad, self.where)
-        return Dataset(self.examples, self.groups, report)
+        return Dataset(with_same_extra(self.examples), self.groups, report)
 
     def _wrong_kind(self, place: str, row: Mapping[str, Any], reason: str) -> UserError:
         need = needed(self.kind)
@@ -134,32 +121,61 @@ class _Loader:
 
 
 def fingerprint(spec: Data) -> str:
-    """SHA-256 of where the data comes from, how it is read, and, where it lies on this machine, of its contents."""
-    digest = hashlib.sha256(spec.model_dump_json().encode())
+    """SHA-256 of the data and how it is read: where it lies on this machine of its contents, wherever that is, else of its name."""
     path = Path(spec.path).expanduser()
-    if reading.is_local(spec.path) and path.exists():
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(f"\n{file.relative_to(path)}\n".encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    if not reading.is_local(spec.path) or not path.exists():
+        return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+    digest = hashlib.sha256(spec.model_dump_json(exclude={"path"}).encode())
+    if path.is_file():
+        digest.update(Path(path.name.removesuffix(".gz")).suffix.encode())  # which decides on the reader
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(f"\n{file.relative_to(path)}\n".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
 def split_held_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """The data in two, `share` of its prompts held out; no prompt's tokens occur on both sides. Both keep the order and the report.
+    """The data in two, about `share` of its prompts held out; none is on both sides, as text or as tokens. Both keep order and report.
 
+    Each prompt is drawn by itself, a function of (seed, text), so that it falls on the same side in every stage of a recipe, whatever
+    rows a stage leaves out, and a larger share holds out all that a smaller one does. Two things can move a prompt: prompts that
+    truncation made equal stay together, and where all fall on one side, the one nearest to the other goes there.
     Raises UserError where `share` is not between 0 and 1, or where there are fewer than two different prompts.
     """
     if not 0 < share < 1:
         raise UserError(f"the held-out share lies between 0 and 1, found {share}", where="held_out")
-    prompts = list(dict.fromkeys(tuple(group.prompt) for group in dataset.groups))
-    if len(prompts) < 2:
+    prompts = _prompt_texts(dataset)
+    drawn = {text: _draw(seed, text) for text in prompts}
+    if len(drawn) < 2:
         raise UserError("a share of one prompt cannot be held out", where="held_out", hint="Give more data, or held-out data of its own.")
-    count = min(max(round(share * len(prompts)), 1), len(prompts) - 1)
-    held = set(random.Random(seed).sample(prompts, count))
-    out = [tuple(group.prompt) in held for group in dataset.groups]
-    return _part(dataset, [not is_out for is_out in out]), _part(dataset, out)
+    held = {text for text in drawn if drawn[text] < share} or {min(drawn, key=drawn.__getitem__)}
+    if len(held) == len(drawn):
+        held.remove(max(drawn, key=drawn.__getitem__))
+    return _part(dataset, [text not in held for text in prompts]), _part(dataset, [text in held for text in prompts])
+
+
+def _draw(seed: int, text: str) -> float:
+    """Uniform in [0, 1), from the seed and the text alone."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\n{text}".encode(), digest_size=8).digest()) / 2**64
+
+
+def _prompt_texts(dataset: Dataset) -> list[str]:
+    """Each group's prompt as text, conversation or not. Prompts with the same tokens have the same: the least of their texts."""
+    texts = [text_of(example.prompt).strip() for example in dataset.examples]
+    least = {text: text for text in texts}  # a text's nearest smaller one of the same prompt, itself where there is none
+    first: dict[tuple[int, ...], str] = {}
+
+    def find(text: str) -> str:
+        while least[text] != text:
+            least[text] = text = least[least[text]]
+        return text
+
+    for text, group in zip(texts, dataset.groups, strict=True):
+        one, other = sorted((find(text), find(first.setdefault(tuple(group.prompt), text))))
+        least[other] = one
+    return [find(text) for text in texts]
 
 
 def _part(dataset: Dataset, keep: list[bool]) -> Dataset:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data.example import BadExample
+from alignkit.data.example import BadExample, Example
 from alignkit.data.files import SUFFIXES, Row, read_file
+from alignkit.data.formats import Unrecognised, choose, parse
 from alignkit.errors import UserError, nearest
+from alignkit.registry import Format
 
 if TYPE_CHECKING:
     from alignkit.recipe import Data
@@ -29,6 +31,29 @@ def read_rows(spec: Data, where: str) -> Iterator[Row]:
     rows = _local(spec, where) if is_local(spec.path) else _hub(spec, where)
     rows = _after(rows, spec.skip, where) if spec.skip else rows
     return _renamed(rows, spec.rename, where) if spec.rename else rows
+
+
+def read_examples(spec: Data, formats: Mapping[str, Format], where: str) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
+    """Every row's place, its columns (none where it cannot be read), and the example in it, or the BadExample that says why there is none.
+
+    `formats` are the plugins'. Raises UserError as `read_rows` does, and where no format fits the first rows.
+    """
+    recognised = False
+    for place, row in read_rows(spec, where):
+        if isinstance(row, BadExample):
+            yield place, {}, row
+            continue
+        try:
+            chosen = choose(row, spec.format, formats, place, where)
+            recognised = True
+            example = parse(chosen, row, place)
+        except Unrecognised:
+            if not recognised:
+                raise
+            example = BadExample("no format fits the row's columns")
+        except BadExample as reason:
+            example = reason
+        yield place, row, example
 
 
 def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from itertools import count
 from typing import Any
 
 from alignkit.data.example import BadExample
 from alignkit.errors import UserError
+
+DATE = datetime(2024, 7, 26)
+"""The date that templates are told that write today's, since the same data has the same prompts on any day. It is the one that Llama 3's
+template writes where there is no clock."""
 
 SENTINEL = re.compile("\ue000(\\d+)\ue001")
 
@@ -32,7 +38,7 @@ class Rendered:
 
 
 def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
-    """The conversation as the chat template writes it.
+    """The conversation as the chat template writes it, dated `DATE`.
 
     Raises UserError where the tokenizer has no template, BadExample where the template refuses the conversation.
     """
@@ -48,15 +54,31 @@ def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt:
     marked = [
         {field: text if field == "role" else f"\ue000{next(number)}\ue001" for field, text in message.items()} for message in messages
     ]
+    settings = {"tokenize": False, "add_generation_prompt": generation_prompt, "chat_template": _dated(tokenizer.get_chat_template())}
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+        text = tokenizer.apply_chat_template(messages, **settings)
     except TemplateError as error:
         raise BadExample(f"the chat template refuses the conversation: {error}") from error
     try:
-        skeleton = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=generation_prompt)
+        skeleton = tokenizer.apply_chat_template(marked, **settings)
     except TemplateError:
         return Rendered(text, None)  # the template reads the contents, so a stand-in for them tells nothing
     return Rendered(text, _locate(text, skeleton, texts))
+
+
+@cache
+def _dated(template: str) -> str:
+    """The template with a `strftime_now` of its own, a macro that knows one day, in front of that which reads the clock.
+
+    The one that reads it belongs to all templates, and a function handed to `apply_chat_template` reaches none. The template itself is
+    unchanged where it asks for no date; a line of its own for the macro leaves white space at its beginning to it.
+    """
+    if "strftime_now" not in template:
+        return template
+    written = {f"%{letter}": DATE.strftime(f"%{letter}") for letter in "aAbBcdDeFGHIjmMpRSTuUVwWxXyY"}
+    written |= {f"%-{letter}": written[f"%{letter}"].lstrip("0") or "0" for letter in "dHIjmMSUWy"}
+    filters = "".join(f" | replace({asked!r}, {said!r})" for asked, said in {**written, "%%": "%"}.items())
+    return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}\n{template}"
 
 
 def _locate(text: str, skeleton: str, texts: list[str]) -> tuple[tuple[int, int], ...] | None:

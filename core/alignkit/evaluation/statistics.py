@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -57,6 +58,32 @@ def win_rate(scores: Sequence[Sequence[float | None]], against: Sequence[Sequenc
         results = [1.0 if a > b else 0.5 if a == b else 0.0 for a in ours if a is not None for b in theirs if b is not None]
         rates.append(sum(results) / len(results) if results else math.nan)
     return rates
+
+
+def best_of_divergence(scores: Sequence[float | None], n: int) -> float:
+    """KL, in nats, between the best of n samples of π and π itself, whose scores are distributed as `scores`, of samples of π.
+
+    It is log n − (n − 1)/n where no two scores are equal (Stiennon et al., 2020, arXiv:2009.01325): the best one's rank u among all, in
+    [0, 1], has the density n·uⁿ⁻¹. Equal scores are not told apart by the choice, so over their ranks a to b the density is its mean,
+    (bⁿ − aⁿ)/(b − a). An abstention is a score below all others, as in the choice.
+    """
+    ranked = sorted(-math.inf if score is None else score for score in scores)
+    divergence = start = 0.0
+    for _, equal in groupby(ranked):
+        count = len(list(equal))
+        end = start + count / len(ranked)
+        share = end**n - start**n
+        if count == 1:
+            divergence += _surprise(end, n) - _surprise(start, n)
+        elif share > 0:
+            divergence += share * math.log(share / (end - start))
+        start = end
+    return divergence
+
+
+def _surprise(u: float, n: int) -> float:
+    """∫ n·vⁿ⁻¹·log(n·vⁿ⁻¹) dv from 0 to u."""
+    return u**n * (math.log(n) + (n - 1) * (math.log(u) - 1 / n)) if u > 0 else 0.0
 
 
 def spearman(a: Sequence[float | None], b: Sequence[float | None]) -> float | None:

@@ -10,13 +10,13 @@ import torch
 
 from alignkit.checkpoint import disk_errors
 from alignkit.errors import UserError
-from alignkit.manifest import read_manifest
+from alignkit.manifest import missing_or_changed, read_manifest
 
 ADAPTER = "adapter"
 
 
 def adapter_of(stage: Path) -> Path:
-    """The adapter folder of a finished training stage."""
+    """The adapter folder of a finished training stage, its files as they were when it was done."""
     manifest = read_manifest(stage)
     folder = stage / ADAPTER
     if manifest is None or not folder.is_dir():
@@ -31,6 +31,13 @@ def adapter_of(stage: Path) -> Path:
         )
     if not manifest.done:
         raise UserError(f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was.")
+    damaged = [name for name in missing_or_changed(stage, manifest) if name.startswith(f"{ADAPTER}/")]
+    if damaged:
+        raise UserError(
+            f"{damaged[0]} is missing or not as it was when the stage was done: its SHA-256 differs from the manifest's",
+            where=str(stage),
+            hint="Bring the file back, or run the recipe again; it does the stage again.",
+        )
     return folder
 
 
@@ -47,15 +54,28 @@ def export_merged(stage: Path, to: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+    from alignkit.models.base import choose_pad, is_hub_id, load_pretrained
+
     adapter = adapter_of(stage)
     _require_absent(to)
     config = json.loads((adapter / "adapter_config.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     classifier = config["task_type"] == "SEQ_CLS"
     cls, options = (AutoModelForSequenceClassification, {"num_labels": 1}) if classifier else (AutoModelForCausalLM, {})
-    base = cls.from_pretrained(config["base_model_name_or_path"], dtype=torch.bfloat16, **options)
+    place, manifest = config["base_model_name_or_path"], read_manifest(stage)
+    assert manifest is not None
+    if not Path(place).is_dir() and not is_hub_id(place):
+        raise UserError(
+            f"the base that the adapter lies over is not there: no folder {str(Path(place).absolute())!r}",
+            where=str(adapter / "adapter_config.json"),
+            hint="Bring the folder back, or put a link to it there.",
+        )
+    base = load_pretrained(cls, place, manifest.inputs["model"]["revision"], where=str(stage), dtype=torch.bfloat16, **options)
     model = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    model.config.pad_token_id = tokenizer.pad_token_id
+    choose_pad(tokenizer)
+    # Where end-of-sequence is the only pad there is, better none: a classifier would pass over it, and read the score too early.
+    pad = tokenizer.pad_token_id
+    model.config.get_text_config().pad_token_id = None if pad == tokenizer.eos_token_id else pad
     with disk_errors(to):
         model.save_pretrained(to)
         tokenizer.save_pretrained(to)

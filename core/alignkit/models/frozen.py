@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from alignkit.checkpoint import disk_errors
+from alignkit.checkpoint import TENSORS, find_damage, write_verified
 from alignkit.data.example import Group
 from alignkit.data.order import micro_batches
 from alignkit.data.rows import Rows
@@ -21,13 +21,16 @@ PER_COMPLETION = ("scores",)
 
 
 class FrozenSignals:
-    """The signals of `names` for each of `groups`, in shards of files under `folder`.
+    """The signals of `names` for each of `groups`, in shards, each a folder in `folder`.
 
-    A shard is written whole or not at all, so a killed pass goes on at the first missing shard.
+    A shard is written as checkpoints are, so a killed pass goes on at the first missing shard, and one damaged later is named
+    through `note` and computed again.
     """
 
-    def __init__(self, folder: Path, roles: Roles, names: Sequence[str], groups: Sequence[Group], budget: int) -> None:
-        self.folder, self.roles, self.names, self.groups, self.budget = folder, roles, tuple(names), groups, budget
+    def __init__(
+        self, folder: Path, roles: Roles, names: Sequence[str], groups: Sequence[Group], budget: int, note: Callable[[str], None]
+    ) -> None:
+        self.folder, self.roles, self.names, self.groups, self.budget, self.note = folder, roles, tuple(names), groups, budget, note
         self.values: dict[int, dict[str, Tensor]] = {}
 
     def compute(self, indices: Sequence[int], progress: Callable[[int, int], None]) -> None:
@@ -37,10 +40,13 @@ class FrozenSignals:
             return
         for start in range(0, len(wanted), SHARD):
             shard = wanted[start : start + SHARD]
-            file = self._file(shard)
-            if not file.is_file():
-                self._write(shard, file)
-            for key, value in load_file(file).items():
+            place = self._place(shard)
+            damage = find_damage(place) if place.exists() else None
+            if damage:
+                self.note(f"the signals of frozen roles in {place} are damaged ({damage}) and computed again")
+            if damage or not place.exists():
+                self._write(shard, place)
+            for key, value in load_file(place / TENSORS).items():
                 name, _, index = key.rpartition("/")
                 self.values.setdefault(int(index), {})[name] = value
             progress(start + len(shard), len(wanted))
@@ -55,17 +61,13 @@ class FrozenSignals:
             found[name] = flat if name in PER_COMPLETION else rows.scatter(flat)
         return found
 
-    def _file(self, shard: Sequence[int]) -> Path:
-        return self.folder / f"{hashlib.sha256(repr(list(shard)).encode()).hexdigest()[:16]}.safetensors"
+    def _place(self, shard: Sequence[int]) -> Path:
+        return self.folder / hashlib.sha256(repr(list(shard)).encode()).hexdigest()[:16]
 
-    def _write(self, shard: Sequence[int], file: Path) -> None:
+    def _write(self, shard: Sequence[int], place: Path) -> None:
         found = signals_by_group(self.roles, self.groups, shard, self.names, self.budget)
         tensors = {f"{signal}/{index}": value for signal, values in found.items() for index, value in values.items()}
-        beside = file.with_suffix(".writing")
-        with disk_errors(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, beside)
-            beside.replace(file)
+        write_verified(place, lambda beside: save_file(tensors, beside / TENSORS))
 
 
 @torch.no_grad()

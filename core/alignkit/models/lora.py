@@ -1,4 +1,4 @@
-"""LoRA's forward and backward in as few passes over the activations as the arithmetic needs.
+"""Which layers LoRA adapts, and its forward and backward in as few passes over the activations as the arithmetic needs.
 
 PEFT holds the adapters, and computes them wherever this module does not apply. For y = W·x + s·B·A·x it copies W·x, multiplies B·A·x
 by s and adds the two, and goes back the same way: on a CPU these passes were a seventh of a training step. Here the product with B
@@ -11,8 +11,39 @@ from types import MethodType
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import LoraLayer
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from alignkit.errors import UserError, nearest
+
+ALL_LINEAR = "all-linear"
+ADAPTABLE = (nn.Linear, Conv1D)
+
+
+def target_modules(target: str | list[str]) -> str | list[str]:
+    """The recipe's `target` as PEFT takes it: all-linear, or a list of names (of a lone string it would make a pattern)."""
+    return target if target == ALL_LINEAR or isinstance(target, list) else [target]
+
+
+def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
+    """Refuse the output head, and names of no linear layer, each on its own: beside one that matches PEFT passes over one that does not."""
+    if target == ALL_LINEAR:
+        return
+    where, hint = "model.lora.target", f"Give {ALL_LINEAR}, or names of linear layers."
+    head = model.get_output_embeddings()
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, ADAPTABLE)}
+    known = {name.rpartition(".")[-1] for name, module in layers.items() if module is not head}
+    names = target_modules(target)
+    if not names:
+        raise UserError("found an empty list, expected at least one layer", where=where, hint=f"{hint} {nearest('', known)}")
+    for name in names:
+        matches = [module for path, module in layers.items() if f".{path}".endswith(f".{name}")]
+        if not matches:
+            raise UserError(f"no linear layer of the base is called {name!r}", where=where, hint=f"{hint} {nearest(name, known)}")
+        if any(module is head for module in matches):
+            raise UserError(f"{name!r} is the output head, which is not adapted", where=where, hint=f"{hint} {nearest(name, known)}")
 
 
 class _AddLora(torch.autograd.Function):
@@ -58,7 +89,7 @@ def _is_plain(layer: Any, adapter: str) -> bool:
 
 
 def speed_up(model: nn.Module) -> None:
-    """Let the model's linear LoRA layers compute as above."""
+    """Let the model's linear LoRA layers compute as above; others, such as those of the parameters of experts, compute as PEFT does."""
     for module in model.modules():
-        if isinstance(module, LoraLayer) and isinstance(module, nn.Module) and not isinstance(module.get_base_layer(), nn.Embedding):
+        if isinstance(module, LoraLayer) and not isinstance(module, ParamWrapper) and isinstance(module.get_base_layer(), nn.Linear):
             module.forward = MethodType(_forward, module)  # type: ignore[method-assign]

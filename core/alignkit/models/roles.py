@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from alignkit import recipe
 from alignkit.data.rows import Rows, flat_rows, tree_rows
 from alignkit.errors import UserError
-from alignkit.models.base import Base
-from alignkit.models.logps import token_logps
-from alignkit.models.lora import speed_up
+from alignkit.models.base import Base, first_line
+from alignkit.models.forward import autocast, hidden_states
+from alignkit.models.logps import output_head, token_logps
+from alignkit.models.lora import speed_up, target_modules
 
 HEADED = ("reward", "value")
 HEAD_KEY = "base_model.model.score.weight"
@@ -79,10 +80,15 @@ class Roles:
         if adapter is not None:
             torch.manual_seed(self.seed)
             config = self._config(start, trainable)
-            if isinstance(self.model, PeftModel):
-                self.model.add_adapter(adapter, config)
-            else:
-                self.model = PeftModel(self.base.model, config, adapter_name=adapter)
+            try:
+                if isinstance(self.model, PeftModel):
+                    self.model.add_adapter(adapter, config)
+                else:
+                    self.model = PeftModel(self.base.model, config, adapter_name=adapter)
+            except ValueError as error:  # dropout on the parameters of experts, say
+                raise UserError(
+                    f"PEFT refuses this adapter: {first_line(error)}", where="model.lora", hint="Change the setting it names."
+                ) from error
             speed_up(self.model)
         if head is not None:
             # Zero, so that a reward model starts indifferent: a random head's noise would first have to be unlearned.
@@ -98,10 +104,10 @@ class Roles:
             saved = LoraConfig.from_pretrained(str(start))
             assert isinstance(saved, LoraConfig)
             saved.inference_mode, saved.task_type, saved.modules_to_save = False, None, None
-            saved.lora_dropout = saved.lora_dropout if trainable else 0.0
+            saved.lora_dropout = self.lora.dropout if trainable else 0.0
             return saved
         lora = self.lora
-        return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target)  # type: ignore[arg-type]
+        return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=target_modules(lora.target))  # type: ignore[arg-type]
 
     def _layers(self) -> Iterator[BaseTunerLayer]:
         return (module for module in self.model.modules() if isinstance(module, BaseTunerLayer))
@@ -143,8 +149,7 @@ class Roles:
     def active(self, name: str) -> Iterator[Any]:
         """The base as a causal language model with the role's adapter in effect."""
         self._activate(self.roles[name].adapter)
-        device = self.base.device.type
-        with torch.autocast(device, dtype=self.base.dtype, enabled=self.base.dtype != torch.float32):
+        with autocast(self.base.device, self.base.dtype):
             yield self.base.model
 
     def _activate(self, adapter: str | None) -> None:
@@ -170,7 +175,8 @@ class Roles:
     def signals(self, name: str, rows: Rows, *, entropy: bool = False) -> dict[str, Tensor]:
         """The signals of a role for the rows' batch: (N, T) log-probabilities and entropy, (N,) scores or (N, T) values."""
         role = self.roles[name]
-        hidden = self._hidden(name, rows)
+        with self.active(name) as model:
+            hidden = hidden_states(model, rows)
         if role.kind == "reward":
             assert role.head is not None
             return {"scores": role.head(hidden.index_select(0, rows.last).float()).squeeze(-1)}
@@ -179,25 +185,12 @@ class Roles:
             assert role.head is not None
             return {"values": rows.scatter(role.head(hidden.float()).squeeze(-1))}
         targets = rows.batch.tokens.flatten()[rows.slot]
-        logps, entropies = token_logps(hidden, self._unembedding(), targets, entropy=entropy)
+        logps, entropies = token_logps(hidden, output_head(self.base.model), targets, entropy=entropy)
         prefix = "" if role.kind == "policy" else f"{role.kind}_"
         found = {f"{prefix}logps": rows.scatter(logps)}
         if entropy:
             found["entropy"] = rows.scatter(entropies)
         return found
-
-    def _hidden(self, name: str, rows: Rows) -> Tensor:
-        """Last hidden states of all row tokens, (R·L, H)."""
-        with self.active(name) as model:
-            options: dict[str, Any] = {}
-            if rows.trees is not None:
-                # A ready 4-d mask keeps transformers from building one; the attention reads `trees`.
-                options = {"trees": rows.trees, "attention_mask": rows.input_ids.new_zeros(1, 1, 1, 1)}
-            output = model.base_model(input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options)
-        return output.last_hidden_state.flatten(0, 1)
-
-    def _unembedding(self) -> Tensor:
-        return cast(nn.Linear, self.base.model.get_output_embeddings()).weight
 
     def state(self, name: str) -> dict[str, Tensor]:
         """A role's weights under the names of PEFT's own files, on the CPU."""

@@ -10,26 +10,45 @@ from pydantic import BaseModel, ValidationError
 from alignkit.errors import UserError, nearest
 from alignkit.recipe.settings import Data
 
+NAMED = ("train", "reward", "watch", "by", "evaluate")
+"""Keys under which names stand, with their options: `name`, `{name: options, …}`, or a list of either."""
+
 
 def validate(cls: type[Any], raw: Any, where: str) -> Any:
     """`raw` as a `cls`; raises UserError at the key path `where`."""
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, cls, where) from error
+        raise explain(error, cls, where, raw) from error
 
 
-def explain(error: ValidationError, cls: type[BaseModel], where: str) -> UserError:
-    """The first mistake of a validation as a UserError: full key path, what was found, what was expected."""
+def explain(error: ValidationError, cls: type[BaseModel], where: str, raw: Any = None) -> UserError:
+    """The first mistake of a validation of `raw` as a UserError: full key path, what was found, what was expected."""
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"] if not (isinstance(part, str) and re.search(r"[\[(]|^(str|float|bool|Data)$", part))]
-    path = ".".join([*([where] if where else []), *location])
+    parts = [part for part in first["loc"] if not (isinstance(part, str) and re.search(r"[\[(]|^(str|float|bool|Data)$", part))]
+    location = [str(part) for part in parts]
+    path = ".".join([*([where] if where else []), *_as_written(parts, raw)])
     if first["type"] == "extra_forbidden":
         return UserError("unknown key", where=path, hint=nearest(location[-1], _fields_at(cls, location[:-1])))
     if first["type"] == "missing":
         return UserError("this key is required and missing", where=path)
     message = first["msg"].removeprefix("Value error, ")
-    return UserError(f"{message[:1].lower()}{message[1:]}, found {first['input']!r}" if location else message, where=path)
+    of_one_key = location and not isinstance(first["input"], dict)
+    return UserError(f"{message[:1].lower()}{message[1:]}, found {first['input']!r}" if of_one_key else message, where=path)
+
+
+def _as_written(parts: list[int | str], raw: Any) -> list[str]:
+    """The parts of a place with the names of objectives, rewards and targets, which the schema counts."""
+    written: list[str] = []
+    for part in parts:
+        if isinstance(part, int) and raw is not None and written and written[-1] in NAMED:
+            items = raw if isinstance(raw, list) else [raw]
+            named = [pair for item in items for pair in (item.items() if isinstance(item, dict) else [(item, None)])]
+            name, raw = named[part]
+        else:
+            name, raw = part, raw.get(part) if isinstance(raw, dict) else None
+        written.append(str(name))
+    return written
 
 
 def _fields_at(cls: Any, location: list[str]) -> list[str]:

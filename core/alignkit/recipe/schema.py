@@ -15,6 +15,7 @@ from alignkit.recipe.repeat import unroll
 from alignkit.recipe.settings import Data, Model, Section, Training, shorthand
 from alignkit.recipe.verbs import BASE, VERBS, Stage, Train
 
+TAKEN = {BASE: "the base", "report": "the folder of the report's pictures", "superseded": "the folder of superseded results"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -22,7 +23,7 @@ class Recipe(Section):
     """A whole recipe, its stages in an order in which each comes after those it needs."""
 
     name: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     model: Model = Model()
     data: dict[str, Annotated[Data, BeforeValidator(shorthand)]] = {}
     training: Training = Training()
@@ -75,9 +76,8 @@ def _in_order(recipe: Recipe) -> dict[str, Stage]:
     """The stages in a topological order, as written where possible; unknown inputs and cycles are errors."""
     stages, data = recipe.stages, recipe.data
     for name, stage in stages.items():
-        if name in data or name == BASE:
-            other = "the base" if name == BASE else "data"
-            raise UserError(f"{name!r} is both a stage and {other}", where=f"stages.{name}", hint="Rename one of them.")
+        if name in data or name in TAKEN:
+            raise UserError(f"{name!r} is both a stage and {TAKEN.get(name, 'data')}", where=f"stages.{name}", hint="Rename one of them.")
         for needed in stage.inputs:
             if needed not in stages and needed not in data:
                 raise UserError(f"no stage and no data is named {needed!r}", where=f"stages.{name}", hint=nearest(needed, [*stages, *data]))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from alignkit.sampling.sampler import LEAST_TEMPERATURE
 
 
 class Section(BaseModel):
     """Any mapping of a recipe: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Lora(Section):
-    """The adapter of every role. `target`: all-linear, or names of layers."""
+    """The adapter of every role. `target`: all-linear, or names of layers. dropout: in training on fixed data; methods that learn from
+    their own samples compare probabilities with those at sampling, and train without."""
 
     r: int = Field(default=16, ge=1)
     alpha: float = Field(default=32, gt=0)
@@ -56,25 +59,46 @@ def shorthand(value: Any) -> Any:
 
 
 class Drawing(Section):
-    """How completions are sampled. top_k 0 keeps every token; stop: texts that end a completion. weights: decode from an unquantized
-    copy with the adapter merged (faster) where memory allows it (auto), always (merged), or through the base as it is (quantized)."""
+    """How completions are sampled. temperature 0 takes the likeliest token. top_k 0 keeps every token; stop: texts that end a completion.
+    weights: decode from an unquantized copy with the adapter merged (faster) where memory allows it (auto), always (merged), or through
+    the base as it is (quantized)."""
 
-    temperature: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0, le=100)
     top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     min_p: float = Field(default=0.0, ge=0, lt=1)
     min_tokens: int = Field(default=0, ge=0)
     max_tokens: int = Field(default=128, ge=1)
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     sampler: str = "engine"
     weights: Literal["auto", "merged", "quantized"] = "auto"
 
+    @field_validator("temperature")
+    @classmethod
+    def _no_overflow(cls, temperature: float) -> float:
+        if 0 < temperature < LEAST_TEMPERATURE:
+            raise ValueError(f"a temperature is 0 or at least {LEAST_TEMPERATURE:g}")
+        return temperature
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Drawing:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens {self.min_tokens} is more than max_tokens {self.max_tokens}")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether samples follow the policy's own distribution: nothing sharpened, cut off or forbidden."""
+        return (self.temperature, self.top_k, self.top_p, self.min_p, self.min_tokens) == (1, 0, 1, 0, 0)
+
 
 class Training(Section):
-    """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts), steps are the
-    optimizer's, warmup is a share of the steps when below 1 and a number of steps otherwise, held_out a share of the prompts, a data
-    name, or a data entry. micro_batch_tokens bounds the tokens whose activations are held at once, those of all trained roles together;
-    it changes memory and speed, not the result. sampling: how methods that learn from their own samples draw them."""
+    """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts), steps are the optimizer's,
+    warmup is a share of the steps when below 1 and a number of steps otherwise, held_out about that share of the prompts, the same in
+    every stage, or a data name or entry, of data that is fixed. max_length: the most tokens of a prompt with its completion, a sampled
+    one at its longest; a longer prompt loses its beginning. micro_batch_tokens bounds the tokens whose activations are held at once,
+    those of all trained roles together; it changes memory and speed, not the result. sampling: how methods that learn from their own
+    samples draw them."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
     batch_size: int = Field(default=16, ge=1)

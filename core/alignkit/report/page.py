@@ -11,14 +11,14 @@ from statistics import median
 from typing import Any
 
 from alignkit.checkpoint import write_folder, write_text
-from alignkit.errors import UserError
 from alignkit.report.describing import number_label, stage_line, summary_line
 from alignkit.report.diagram import HEIGHT, WIDTH, Diagram, lay_out
 from alignkit.report.evaluation_pictures import frontier, reliability
 from alignkit.report.figures import Look, Picture, looks
+from alignkit.report.over_optimization import proxy_and_gold
 from alignkit.report.reading import REWARD_MODELS, Evaluation, Run, Stage, read_run
 from alignkit.report.tables import Table, make_table
-from alignkit.report.training_pictures import curves, proxy_and_gold, series
+from alignkit.report.training_pictures import curves, series
 
 PAGE, PICTURES = "report.html", "report"
 MOST_PROMPTS = 8
@@ -46,27 +46,29 @@ class Trained:
 
 def write_report(run: Path) -> Path:
     """Write `run`/report.html and the pictures in `run`/report/; returns the page's path. Raises UserError where `run` is no run."""
+    from matplotlib import rc_context
+
     found = read_run(run)
-    if PICTURES in found.names:
-        raise UserError(
-            f"a stage is called {PICTURES!r}, which is the folder of the report's pictures",
-            where=str(run / PICTURES),
-            hint="Rename the stage.",
-        )
-    look = looks([*(stage.name for stage in found.stages if stage.verb == "train"), *_targets(found)], undrawn=found.names)
-    evaluated = [_evaluated(stage, stage.evaluation, look) for stage in found.stages if stage.evaluation]
-    rewards = next((shown.evaluation.rewards for shown in evaluated if shown.evaluation.rewards), ())
-    trained = [_trained(stage, look[stage.name], rewards) for stage in found.stages if stage.verb == "train"]
-    pictures = [picture for shown in [*evaluated, *trained] for picture in shown.pictures]
+    with rc_context({"text.parse_math": False}):  # a name may hold dollar signs
+        text, pictures = _make(found)
 
     def save(folder: Path) -> None:
         for picture in pictures:
             (folder / f"{picture.name}.png").write_bytes(picture.png)
 
-    text = _render(found, evaluated, trained, look)
     write_folder(run / PICTURES, save)
     write_text(run / PAGE, text)
     return run / PAGE
+
+
+def _make(found: Run) -> tuple[str, list[Picture]]:
+    """The page's text and its pictures."""
+    look = looks([*(stage.name for stage in found.stages if stage.verb == "train"), *_targets(found)], undrawn=found.names)
+    evaluated = [_evaluated(stage, stage.evaluation, look) for stage in found.stages if stage.evaluation]
+    rewards = next((shown.evaluation.rewards for shown in evaluated if shown.evaluation.rewards), ())
+    trained = [_trained(stage, look[stage.name], rewards) for stage in found.stages if stage.verb == "train"]
+    pictures = [picture for shown in [*evaluated, *trained] for picture in shown.pictures]
+    return _render(found, evaluated, trained, look), pictures
 
 
 def _targets(run: Run) -> list[str]:

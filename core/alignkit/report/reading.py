@@ -163,7 +163,7 @@ def _read_answers(path: Path) -> tuple[Answers, ...]:
     if not path.is_file():
         return ()
     answers = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         try:
             raw = json.loads(line)
             completions = {name: tuple(_text(text) for text in texts) for name, texts in raw["completions"].items()}

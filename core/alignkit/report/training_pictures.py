@@ -1,4 +1,4 @@
-"""Pictures of a training stage: its metrics over the steps, and the optimised reward beside a gold one."""
+"""The metrics of a training stage over its steps: their values, smoothed, and a picture of small multiples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alignkit.report.describing import measure_label
-from alignkit.report.figures import INK, Look, Picture, new_figure, render, style, whole_steps
+from alignkit.report.figures import INK, Look, Picture, new_figure, render, whole_steps
 from alignkit.report.reading import Stage
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ class Series:
 
 def series(records: Sequence[Mapping[str, float]], name: str) -> Series:
     """The metric's finite values."""
-    kept = [record for record in records if _has(record, name)]
+    kept = [record for record in records if has(record, name)]
     return Series(tuple(float(record["step"]) for record in kept), tuple(float(record[name]) for record in kept))
 
 
-def _has(record: Mapping[str, float], name: str) -> bool:
+def has(record: Mapping[str, float], name: str) -> bool:
+    """Whether the record has a finite value of the metric."""
     return isinstance(record.get(name), int | float) and math.isfinite(record[name])
 
 
@@ -51,15 +52,30 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return means
 
 
-def panel_names(records: Sequence[Mapping[str, float]]) -> list[str]:
+def panel_names(records: Sequence[Mapping[str, float]], terms: Sequence[str] = ()) -> list[str]:
     """The metrics to draw, in order of interest: losses, rewards, KL, the rest, log-probabilities, the optimizer's.
 
     A held-out metric shares the panel of its twin in training, and a reward that is the optimised one is drawn once.
+    terms: the objectives of a mixture, whose names stand before those of their metrics.
     """
-    found = dict.fromkeys(name.removeprefix(HELD_OUT) for record in records for name in record if name != BASELINE and _has(record, name))
-    repeated = {name for name in found if name.startswith("rewards/") and PROXY in found and not _differs(records, name)}
-    names = [name for name in found if name not in ELSEWHERE and name not in repeated]
-    return sorted(names, key=_interest)
+    found = dict.fromkeys(name.removeprefix(HELD_OUT) for record in records for name in record if name != BASELINE and has(record, name))
+    bare = {name: split_term(name, terms)[1] for name in found}
+    sampled = {name.removesuffix(PROXY) for name in found if bare[name] == PROXY}
+    repeated = {f"{of}{bare[name]}" for name in found for of in sampled if bare[name].startswith("rewards/") and name.startswith(of)}
+    names = [name for name in found if bare[name] not in ELSEWHERE and not (name in repeated and not _differs(records, name, terms))]
+    return sorted(names, key=lambda name: _interest(bare[name]))
+
+
+def split_term(name: str, terms: Sequence[str]) -> tuple[str, str]:
+    """A metric's name as the objective's prefix, `TERM/` or empty, and the rest."""
+    term = next((f"{term}/" for term in terms if name.startswith(f"{term}/")), "")
+    return term, name.removeprefix(term)
+
+
+def terms_of(stage: Stage) -> list[str]:
+    """The objectives of a mixture; none where there is only one, whose metrics have plain names."""
+    names = [str(term.get("objective")) for term in stage.manifest.inputs.get("terms") or []]
+    return names if len(names) > 1 else []
 
 
 def _interest(name: str) -> int:
@@ -72,14 +88,16 @@ def _interest(name: str) -> int:
 
 def curves(stage: Stage, look: Look) -> Picture | None:
     """Small multiples of the stage's metrics, held-out values beside those of training; None before the first step."""
-    known = panel_names(stage.metrics)
+    terms = terms_of(stage)
+    known = panel_names(stage.metrics, terms)
     names = known[:MOST_PANELS]
     if not names:
         return None
     figure, axes = new_figure(len(names), across=3, width=3.3, height=2.2)
     for panel, name in zip(axes, names, strict=True):
         _curve(panel, stage.metrics, name, look)
-        panel.set_title(measure_label(name), fontsize=9, color=INK, loc="left")
+        term, bare = split_term(name, terms)
+        panel.set_title(f"{term}{measure_label(bare)}", fontsize=9, color=INK, loc="left")
         whole_steps(panel)
         if name == "learning_rate":
             panel.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
@@ -112,57 +130,9 @@ def _dot(line: Series) -> str:
     return "o" if len(line.values) == 1 else ""
 
 
-def gold_name(stage: Stage, rewards: Sequence[str]) -> str | None:
-    """The reward to hold against the optimised one: the first of `rewards` that was measured and differs from it, else the first such."""
-    if not series(stage.metrics, PROXY).values:
-        return None
-    measured = dict.fromkeys(name.removeprefix("rewards/") for record in stage.metrics for name in record if name.startswith("rewards/"))
-    differing = [name for name in measured if _differs(stage.metrics, f"rewards/{name}")]
-    return next((name for name in [*rewards, *differing] if name in differing), None)
-
-
-def _differs(records: Sequence[Mapping[str, float]], name: str) -> bool:
+def _differs(records: Sequence[Mapping[str, float]], name: str, terms: Sequence[str]) -> bool:
     """Whether it was measured and is not the optimised reward under its own name."""
+    proxy = f"{split_term(name, terms)[0]}{PROXY}"
     return any(
-        _has(record, name) and _has(record, PROXY) and not math.isclose(record[name], record[PROXY], abs_tol=1e-9) for record in records
+        has(record, name) and has(record, proxy) and not math.isclose(record[name], record[proxy], abs_tol=1e-9) for record in records
     )
-
-
-def proxy_and_gold(stage: Stage, look: Look, rewards: Sequence[str]) -> Picture | None:
-    """The optimised reward and a gold one against the step and, where it was measured, the KL (Gao et al., 2022, arXiv:2210.10760)."""
-    gold = gold_name(stage, rewards)
-    if gold is None:
-        return None
-    by = [("step", "step"), *([(KL, measure_label(KL))] if series(stage.metrics, KL).values else [])]
-    figure, axes = new_figure(len(by), across=2, width=4.8, height=3.1)
-    for panel, (x, label) in zip(axes, by, strict=True):
-        other = panel.twinx()
-        style(other)
-        other.grid(False)
-        other.spines["right"].set_visible(True)
-        for place, name, color, title in (
-            (panel, PROXY, look.color, "optimised reward"),
-            (other, f"rewards/{gold}", INK, f"{gold} (gold)"),
-        ):
-            _against(place, stage.metrics, x, name, color, dashed=place is other)
-            place.set_ylabel(title, color=color)
-        panel.set_xlabel(label)
-        if x == "step":
-            whole_steps(panel)
-    caption = (
-        f"Over-optimisation: the reward that {stage.name} optimises (left axis) and {gold} (right axis, dashed) on its rollouts. "
-        "Where the first goes on rising and the second falls, the policy exploits the reward model."
-    )
-    return render(figure, f"{stage.name}-over-optimization", caption)
-
-
-def _against(panel: Axes, records: Sequence[Mapping[str, float]], x: str, y: str, color: str, *, dashed: bool) -> None:
-    """A reward over the steps as a line; over the KL as the smoothed path that training took."""
-    kept = [record for record in records if _has(record, x) and _has(record, y)]
-    xs, ys = [float(record[x]) for record in kept], [float(record[y]) for record in kept]
-    if x == "step":
-        panel.plot(xs, ys, color=color, alpha=0.2, linewidth=0.8)
-    else:
-        panel.plot(xs, ys, "s" if dashed else "o", color=color, alpha=0.25, markersize=2.5, markeredgewidth=0)
-        xs = smoothed(xs)
-    panel.plot(xs, smoothed(ys), color=color, linewidth=1.7, linestyle="--" if dashed else "-", marker="o" if len(xs) == 1 else "")

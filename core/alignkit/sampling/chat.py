@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alignkit import recipe
-from alignkit.data.example import Example, Group
+from alignkit.data.example import BadExample, Example, Group
 from alignkit.data.tokenizing import Tokenization
 from alignkit.errors import UserError
 from alignkit.manifest import read_manifest
@@ -24,6 +24,7 @@ from alignkit.sampling.samplers import make_sampler
 from alignkit.sampling.scoring import Scorer, best_of
 
 BUDGET = 4096  # tokens a reward model scores at once
+LONGEST = 4096  # tokens of a conversation, where the base sets no bound
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Chat:
         self.sampler = make_sampler(registry, "engine", self.roles)
         self.settings = settings
         tokenizer = self.roles.base.tokenizer
-        longest = getattr(self.roles.base.model.config, "max_position_embeddings", 4096)
-        self.tokenization = Tokenization(tokenizer, longest - settings.max_tokens)
+        self.room = (self.roles.base.positions or LONGEST) - settings.max_tokens
+        if self.room <= 0:
+            raise UserError(f"answers of {settings.max_tokens} tokens leave no room for a prompt", where="--max-tokens", hint="Lower it.")
+        self.tokenization = Tokenization(tokenizer, self.room)
         self.conversational = tokenizer.chat_template is not None
         self.turns: list[dict[str, Any]] = []
 
@@ -67,7 +70,12 @@ class Chat:
         """The policy's answer to `text` after the turns so far."""
         self.turns.append({"role": "user", "content": text})
         prompt = list(self.turns) if self.conversational else text
-        ids = self.tokenization.prompt_ids(prompt)
+        try:
+            ids = self.tokenization.prompt_ids(prompt, room=self.room)
+        except BadExample as reason:
+            raise UserError(f"the prompt {text!r} cannot be written for this model: {reason}", where="--prompt") from reason
+        if not ids:
+            raise UserError("the prompt is empty", where="--prompt")
         [drawn] = self.sampler.sample("policy", [ids], self.settings)
         scores = () if self.scorer is None else self._scores(self.scorer, prompt, ids, drawn)
         [chosen] = best_of(drawn, scores, len(drawn)) if scores else drawn[:1]

@@ -9,8 +9,8 @@ from typing import Any
 from alignkit.errors import UserError, nearest
 from alignkit.manifest import read_manifest
 from alignkit.models.export import adapter_of
-from alignkit.plan import make_reward
 from alignkit.registry import Registry
+from alignkit.rewards import make_reward
 from alignkit.sampling.labelling import WeightedReward
 
 WHERE = "--reward"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from alignkit.errors import UserError
 from alignkit.objective import Reward
 
+ARGUMENTS = {"self", "prompts", "completions", "completion_ids"}
 HINT = "A reward returns one finite number for each completion, or None where it has no opinion."
 
 
@@ -37,17 +38,27 @@ class Uniform(Protocol):
 
 
 def score(
-    reward: Reward | Callable[..., Any], name: str, prompts: list[Any], completions: list[Any], columns: Mapping[str, list[Any]]
+    reward: Reward | Callable[..., Any],
+    name: str,
+    prompts: list[Any],
+    completions: list[Any],
+    ids: list[list[int]],
+    columns: Mapping[str, list[Any]],
 ) -> list[float | None]:
     """What `reward`, registered as `name`, gives each of the N completions; None where it abstains.
 
-    prompts, completions and each of `columns` have N entries. Raises UserError where the reward fails or its answer is
-    not N finite numbers or Nones.
+    prompts, completions, ids and each of `columns` have N entries; ids are the completions' tokens, which the reward gets as
+    `completion_ids`. Raises UserError where the reward fails or its answer is not N finite numbers or Nones.
     """
     where = f"reward {name!r}"
     call = reward.score if isinstance(reward, Reward) else reward
+    for taken in ARGUMENTS & set(columns):
+        hint = f"Give the column another name: `rename: {{{taken}: OTHER}}` in the recipe's data entry."
+        raise UserError(f"the data has a column {taken!r}, which is an argument of every reward", where=where, hint=hint)
     try:
-        answer = call(prompts=prompts, completions=completions, **columns)
+        answer = call(prompts=prompts, completions=completions, completion_ids=ids, **columns)
+        if isinstance(answer, Iterator):
+            answer = list(answer)
     except UserError:
         raise
     except Exception as error:
@@ -63,7 +74,7 @@ def score(
         raise UserError(
             f"found {len(scores)} scores for {_batch(prompts)}, expected {len(completions)}, one a completion", where=where, hint=HINT
         )
-    return [_number(value, where, prompt) for value, prompt in zip(scores, prompts, strict=True)]
+    return [finite(value, "score", prompt, where, HINT) for value, prompt in zip(scores, prompts, strict=True)]
 
 
 def rank(scores: Sequence[float], noise: float, rng: Uniform) -> list[float]:
@@ -84,17 +95,23 @@ def _gumbel(rng: Uniform) -> float:
     return -math.log(-math.log1p(-uniform))
 
 
-def _number(value: Any, where: str, prompt: Any) -> float | None:
-    """The score as a float. Numbers of numpy and tensors of one element are numbers too."""
+def finite(value: Any, what: str, prompt: Any, where: str, hint: str) -> float | None:
+    """A finite number as a float, None as it is; those of numpy and tensors of one element are numbers too. Raises UserError for others."""
     if value is None:
         return None
     number = value
     if hasattr(value, "item"):
         with suppress(ValueError, RuntimeError):  # several elements, which the next line refuses
             number = value.item()
-    if not isinstance(number, Real) or not math.isfinite(number):
-        raise UserError(f"found the score {_short(value)} for the prompt {_short(prompt)}", where=where, hint=HINT)
+    if not isinstance(number, Real) or not _is_finite(number):
+        raise UserError(f"found the {what} {_short(value)} for the prompt {_short(prompt)}", where=where, hint=hint)
     return float(number)
+
+
+def _is_finite(number: Real) -> bool:
+    with suppress(OverflowError):  # an integer that no float holds
+        return math.isfinite(number)
+    return False
 
 
 def _batch(prompts: list[Any]) -> str:

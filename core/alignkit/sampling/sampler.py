@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Weights = Literal["auto", "merged", "quantized"]
 Progress = Callable[[int, int], None]
+LEAST_TEMPERATURE = 0.01  # above 0: logits divided by less overflow
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Scorer:
                 roles.add(_role(reward), kind="reward", trainable=False, start=run / reward.name / "adapter")
 
     def __call__(self, examples: Sequence[Example], groups: Sequence[Group]) -> Scores:
-        """The scores of each example's completions. groups: their token ids, which reward models read; the rest reads text."""
+        """The scores of each example's completions. groups: their token ids, which reward models read."""
         named = {reward.name: reward for reward in (*self.rewards, *self.watch)}
         each = {name: self._one(reward, examples, groups) for name, reward in named.items()}
         weighted = [(r.weight, _standardized(each[r.name]) if r.standardize else each[r.name]) for r in self.rewards]
@@ -65,14 +65,15 @@ class Scorer:
             found = signals_by_group(self.roles, groups, range(len(groups)), [_role(reward)], self.budget)
             return [found["scores"][index].tolist() for index in range(len(groups))]
         owners = [example for example in examples for _ in example.completions]
-        names = set.intersection(*(set(example.extra) for example in examples)) if examples else set()
-        columns = {name: [example.extra[name] for example in owners] for name in sorted(names)}
+        names = set().union(*(example.extra for example in examples))
+        columns = {name: [example.extra.get(name) for example in owners] for name in sorted(names)}
         flat = iter(
             score(
                 reward.call,
                 reward.name,
                 [example.prompt for example in owners],
                 [completion for example in examples for completion in example.completions],
+                [tokens for group in groups for tokens in group.completions],
                 columns,
             )
         )

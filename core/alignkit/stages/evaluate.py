@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from alignkit.checkpoint import write_text
 from alignkit.data.example import Group, Text
 from alignkit.data.loading import Dataset
 from alignkit.data.messages import text_of
-from alignkit.errors import UserError
+from alignkit.evaluation.measuring import measure
 from alignkit.evaluation.reward_models import judge
 from alignkit.evaluation.samples import Samples
-from alignkit.evaluation.statistics import bootstrap, win_rate
+from alignkit.evaluation.statistics import best_of_divergence, bootstrap, win_rate
 from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.objective import Preferences, Prompts
@@ -52,7 +51,9 @@ def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
 
 
 def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, folder: Path) -> dict[str, Any]:
-    dataset = shop.load(stage.on, Prompts, stage.max_length)
+    dataset = shop.load(stage.on, Prompts, stage.max_length, stage.max_tokens)
+    if not stage.whole:
+        shop.display.note("these samples are sharpened, cut off or forbidden an early end: no divergence can be estimated from them")
     against = recipe.Target(stage=stage.against)
     best = {target.name: rewards for target, rewards in zip(stage.evaluate, planned.best, strict=True)}
     targets = stage.evaluate if against.name in best else (against, *stage.evaluate)
@@ -92,20 +93,20 @@ def _sample_target(
         sampler = make_sampler(shop.registry, stage.sampler, roles, stage.weights)
         settings = shop.sampling(stage, stage.per_prompt * target.best_of, max(1, stage.batch_size // target.best_of))
         drawn = sampler.sample("policy", [group.prompt for group in dataset.groups], settings)
+        chosen = [0.0] * len(drawn)  # how far the choice moves from the policy's own samples, of each prompt
         if target.best_of > 1:
             chooser = Scorer(planned.best[0], roles, shop.folder, BUDGET)
             totals = chooser(*shop.written(dataset.examples, dataset.groups, drawn)).total
+            chosen = [best_of_divergence(scores, target.best_of) for scores in totals]
             drawn = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
         examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
         scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
-        ratios = _log_ratios(roles, groups, same=target.stage == stage.against)
-    # The best of n samples of π is no sample of π: it lies log n − (n − 1)/n away (Stiennon et al., 2020, arXiv:2009.01325).
-    chosen = math.log(target.best_of) - (target.best_of - 1) / target.best_of
+        ratios = _log_ratios(roles, groups, same=target.stage == stage.against) if stage.whole else [[] for _ in groups]
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
         "finished": [[bool(value) for value in group.columns["finished"]] for group in groups],
-        "log_ratios": [[ratio + chosen for ratio in of_prompt] for of_prompt in ratios],
+        "log_ratios": [[ratio + more for ratio in of_prompt] for of_prompt, more in zip(ratios, chosen, strict=True)],
         "scores": scores,
     }
 
@@ -134,10 +135,7 @@ def _row(
             row[f"win_rate/{name}"] = list(win_rate(record["scores"][name], against["scores"][name]))
     samples = Samples(prompts, record["texts"], record["tokens"], record["finished"], record["log_ratios"])
     for name in planned.measures:
-        row[name] = shop.registry.evaluators.get(name)(samples)
-        if len(row[name]) != len(record["texts"]):
-            found = f"{len(row[name])} numbers for {len(prompts)} prompts"
-            raise UserError(f"the measure {name!r} gave {found}", hint="A measure returns one number, or None, for each prompt.")
+        row[name] = measure(shop.registry.evaluators.get(name), name, samples)
     return {name: bootstrap(values, seed=shop.seed).to_dict() for name, values in row.items()}
 
 

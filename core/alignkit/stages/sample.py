@@ -19,7 +19,7 @@ def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str,
     """Write `samples.jsonl`: each prompt of the data with its sampled completions, whether each ended by itself, and the data's columns."""
     stage = planned.stage
     assert isinstance(stage, recipe.Sample)
-    dataset = shop.load(stage.on, Prompts, stage.max_length)
+    dataset = shop.load(stage.on, Prompts, stage.max_length, stage.max_tokens)
     with shop.roles() as roles:
         roles.add("policy", trainable=False, start=shop.adapter(stage.sample))
         sampler = make_sampler(shop.registry, stage.sampler, roles, stage.weights)

@@ -42,7 +42,7 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
                 term.objective,
                 term.weight,
                 dataset.groups,
-                held_out.groups if held_out is not None and not term.online else (),
+                held_out.groups if held_out is not None else (),
                 PolicyDraw(dataset, *draw, shop, shop.sampling(stage.sampling, 1)) if term.online and draw else None,
             )
             for term, (dataset, held_out) in zip(planned.terms, data, strict=True)
@@ -86,14 +86,20 @@ class PolicyDraw:
 def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Roles:
     """The roles that the objectives train and read. Trained ones, and the reference, begin as the `start` stage's adapter.
 
-    A value model begins as the reward model where the stage has one: what it predicts is that model's score.
+    A value model begins as the reward model where the stage has one: what it predicts is that model's score. A reward model that is
+    read is that one. Dropout is off where a
+    method learns from its own samples: the ratio of a token's probability to that at sampling would be noise.
     """
+    online = any(term.online for term in planned.terms)
+    if online and shop.plan.recipe.model.lora.dropout:
+        shop.display.note("dropout is off in this stage, which compares probabilities with those at sampling")
     trained = set().union(*(term.objective.trains for term in planned.terms))
     read = set().union(*(term.objective.reads for term in planned.terms)) - trained
     reward_model = next((reward.name for reward in planned.rewards if reward.call is None), None)
-    roles = shop.roles()
+    roles = shop.roles(dropout=not online)
     for name in [*sorted(trained), *sorted(read)]:
-        start = reward_model if name == "value" and reward_model else stage.start
+        judges = name == "value" or (name == "reward" and name in read)
+        start = reward_model if judges and reward_model else stage.start
         roles.add(name, trainable=name in trained, start=shop.adapter(start))
     return roles
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,7 +15,7 @@ from alignkit.data.loading import Dataset, load, split_held_out
 from alignkit.data.tokenizing import Tokenization
 from alignkit.display import TerminalDisplay
 from alignkit.errors import UserError
-from alignkit.models.base import Base, load_base, load_tokenizer
+from alignkit.models.base import Base, load_base, load_tokenizer, most_positions
 from alignkit.models.roles import Roles
 from alignkit.objective import Data as Kind
 from alignkit.plan import Plan, PlannedStage, PlannedTerm
@@ -49,18 +50,34 @@ class Workshop:
         """The recipe's seed."""
         return self.plan.recipe.seed
 
-    def roles(self) -> Roles:
-        """The base without any role yet; a context that takes all of them off again."""
-        return Roles(self.base, self.plan.recipe.model.lora, self.seed)
+    def roles(self, *, dropout: bool = True) -> Roles:
+        """The base without any role yet; a context that takes all of them off again. dropout: whether the recipe's is in effect."""
+        lora = self.plan.recipe.model.lora
+        return Roles(self.base, lora if dropout else lora.model_copy(update={"dropout": 0.0}), self.seed)
 
     def adapter(self, stage: str | None) -> Path | None:
         """Where a training stage keeps its adapter; None for the base itself."""
         return None if stage in (None, recipe.BASE) else self.folder / stage / "adapter"
 
-    def tokenization(self, max_length: int) -> Tokenization:
-        """The base's tokenizer with a length limit; loads no weights."""
+    @cached_property
+    def positions(self) -> int | None:
+        """The most tokens that the base has positions for; loads no weights."""
+        return self._base.positions if self._base else most_positions(self.plan.recipe.model, self.registry)
+
+    def tokenization(self, max_length: int, room: int = 0) -> Tokenization:
+        """The base's tokenizer with a length limit, of which `room` is left for completions to be sampled; loads no weights."""
         tokenizer = self._base.tokenizer if self._base else load_tokenizer(self.plan.recipe.model, self.registry)
-        return Tokenization(tokenizer, max_length)
+        limit = max_length
+        if self.positions is not None and self.positions < max_length:
+            limit = self.positions
+            self.display.note(f"max_length {max_length} is more than the base has positions for; it is {limit} here")
+        if limit <= room:
+            raise UserError(
+                f"completions of {room} tokens leave no room for a prompt: the base has positions for {limit}",
+                where="max_tokens",
+                hint="Lower max_tokens, or choose another base.",
+            )
+        return Tokenization(tokenizer, limit - room)
 
     def data(self, name: str) -> recipe.Data:
         """The data entry called `name`, or what the stage of that name wrote."""
@@ -73,23 +90,26 @@ class Workshop:
             f"the stage {name!r} wrote no data", where=f"stages.{name}", hint="`on` takes data, a sample stage or a label stage."
         )
 
-    def load(self, name: str, kind: type[Kind], max_length: int) -> Dataset:
-        """Read, check and tokenize the data called `name`; shows its report."""
-        return self._load(self.data(name), name, kind, max_length, f"data.{name}")
+    def load(self, name: str, kind: type[Kind], max_length: int, room: int = 0) -> Dataset:
+        """Read, check and tokenize the data called `name`; shows its report. See `tokenization` for the lengths."""
+        return self._load(self.data(name), name, kind, self.tokenization(max_length, room), f"data.{name}")
 
-    def _load(self, spec: recipe.Data, name: str, kind: type[Kind], max_length: int, where: str) -> Dataset:
-        tokenization = self.tokenization(max_length)
+    def _load(self, spec: recipe.Data, name: str, kind: type[Kind], tokenization: Tokenization, where: str) -> Dataset:
         dataset = load(spec, kind, name=name, tokenization=tokenization, formats=self.registry.formats.items, where=where)
         for line in dataset.report.lines():
             self.display.note(line)
         return dataset
 
     def split(self, term: PlannedTerm, planned: PlannedStage, stage: recipe.Train) -> tuple[Dataset, Dataset | None]:
-        """A term's training and held-out data. A share is cut off by prompt; otherwise held-out data is read by itself."""
+        """A term's training and held-out data. A share is cut off by prompt; otherwise held-out data is read by itself. A method that
+        learns from its own samples has none: `evaluate` measures it."""
         kind = term.objective.data
-        dataset = self.load(term.on, kind, stage.max_length)
+        dataset = self.load(term.on, kind, stage.max_length, stage.sampling.max_tokens if term.online else 0)
+        if term.online:
+            return dataset, None
         if planned.held_out is not None:
-            return dataset, self._load(planned.held_out, "held out", kind, stage.max_length, f"stages.{planned.name}.held_out")
+            tokenization = self.tokenization(stage.max_length)
+            return dataset, self._load(planned.held_out, "held out", kind, tokenization, f"stages.{planned.name}.held_out")
         if isinstance(stage.held_out, str):
             return dataset, self.load(stage.held_out, kind, stage.max_length)
         if isinstance(stage.held_out, float):

@@ -219,11 +219,11 @@ def _call(objective: Objective, name: str, method: Callable[[Any], Any], argumen
     """The method's answer; its failure is told as what is wrong with it."""
     try:
         return method(argument)
+    except MissingSignal as error:  # first, as a missing column is the user's error too
+        hint = " If the data brings it: check_objective(…, columns={…})." if "no column" in str(error) else ""
+        raise AssertionError(f"{type(objective).__name__}: in `{name}`, {str(error).splitlines()[0]}.{hint}") from error
     except UserError:
         raise
-    except MissingSignal as error:
-        hint = " If the data brings it: check_objective(…, columns={…})." if "no column" in str(error) else ""
-        raise AssertionError(f"{type(objective).__name__}: in `{name}`, {error}{hint}") from error
     except Exception as error:
         raise AssertionError(f"{type(objective).__name__}: `{name}` failed with {type(error).__name__}: {error}") from error
 
