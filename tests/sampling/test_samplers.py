@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import shake, tiny_model
+from conftest import ARCHITECTURES, shake, tiny_model
 from tiny_tokenizers import CHATML, byte_tokenizer
+from transformers import Qwen3MoeConfig
 
 from alignkit import Drawn, Sampler, Sampling, UserError, recipe
 from alignkit.models.base import Base
@@ -84,6 +85,17 @@ def test_a_bare_unquantized_base_is_not_copied(monkeypatch):
     monkeypatch.setattr(merged.MergedCopy, "__init__", lambda self, roles: pytest.fail("a copy was made"))
 
     assert EngineSampler(make_roles(), "merged").sample("reference", PROMPTS, SETTINGS)
+
+
+def test_adapters_of_experts_are_sampled_through_the_base_and_never_merged(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "qwen3_moe", Qwen3MoeConfig)
+    roles = make_roles(architecture="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
+    with roles.active("policy") as model:
+        expected = sample(model, PROMPTS, SETTINGS, eos={1, 2}, pad=2)
+
+    assert tokens(EngineSampler(roles).sample("policy", PROMPTS, SETTINGS)) == tokens(expected)
+    with pytest.raises(UserError, match="experts cannot be merged"):
+        EngineSampler(roles, "merged").sample("policy", PROMPTS, SETTINGS)
 
 
 def test_end_of_turn_of_the_chat_template_ends_a_sample():

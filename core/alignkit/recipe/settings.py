@@ -16,8 +16,8 @@ class Section(BaseModel):
 
 
 class Lora(Section):
-    """The adapter of every role. `target`: all-linear, or names of layers. dropout: in training on fixed data; methods that learn from
-    their own samples compare probabilities with those at sampling, and train without."""
+    """The adapter of every role. `target`: all-linear, or names of linear layers, not the output head's. dropout: in training on fixed
+    data; methods that learn from their own samples compare probabilities with those at sampling, and train without."""
 
     r: int = Field(default=16, ge=1)
     alpha: float = Field(default=32, gt=0)

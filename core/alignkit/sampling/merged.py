@@ -10,6 +10,7 @@ import torch
 from accelerate import init_empty_weights
 from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
 from bitsandbytes.nn.modules import Int8Params, Params4bit
+from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -57,6 +58,11 @@ class MergedCopy:
         """The memory of a copy's weights."""
         weights = (weight for name, weight in base.model.named_parameters() if "lora_" not in name)
         return base.dtype.itemsize * sum(_size(weight) for weight in weights)
+
+
+def mergeable(base: Base) -> bool:
+    """Whether `load` knows how the base's adapters change it: PEFT wraps the parameters of experts, which are no layer's `weight`."""
+    return not any(isinstance(module, ParamWrapper) for module in base.model.modules())
 
 
 def fits(base: Base, device: torch.device) -> bool:

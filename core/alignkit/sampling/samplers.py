@@ -72,13 +72,15 @@ class EngineSampler(Sampler):
 
     def _merged(self, role: str) -> MergedCopy | None:
         """The copy where it is to be used."""
-        from alignkit.sampling.merged import MARGIN, MergedCopy, fits, free, is_quantized
+        from alignkit.sampling.merged import MARGIN, MergedCopy, fits, free, is_quantized, mergeable
 
         base = self.roles.base
         if self.weights == "quantized" or (self.roles.roles[role].adapter is None and not is_quantized(base)):
             return None
         if self._fits is None:
-            self._fits = fits(base, base.device)
+            self._fits = mergeable(base) and fits(base, base.device)
+        if not self._fits and self.weights == "merged" and not mergeable(base):
+            raise UserError("the adapters of this base's experts cannot be merged into a copy", hint="Sample with quantized weights.")
         if not self._fits and self.weights == "merged":
             need, found = MARGIN * MergedCopy.bytes(base) / 2**30, free(base.device) / 2**30
             raise UserError(
