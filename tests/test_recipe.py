@@ -251,23 +251,32 @@ def test_a_mistake_of_an_online_recipe_names_its_place_and_the_mend(tmp_path, re
     assert words in str(caught.value)
 
 
-IDLE = """
-from alignkit import Demonstrations, Loss, Objective, hookimpl
+ODD = """
+from alignkit import Demonstrations, Loss, OnlineObjective, Objective, Prompts, hookimpl
 
 class Idle(Objective):
     name, data, trains = "idle", Demonstrations, frozenset()
     def loss(self, batch): return Loss(batch.mask.sum(-1).float())
 
+class Critic(OnlineObjective):
+    name, data, trains = "critic", Prompts, frozenset({"value"})
+    def loss(self, batch): return Loss(batch.values.sum(-1))
+
 @hookimpl
-def register_objectives(register): register(Idle)
+def register_objectives(register):
+    register(Idle)
+    register(Critic)
 """
 
 
-def test_an_objective_that_trains_nothing_is_refused(tmp_path):
-    (tmp_path / "idle.py").write_text(IDLE)
-    with pytest.raises(UserError, match="trains no role") as caught:
-        plan(tmp_path, Registry([tmp_path / "idle.py"]), ONLINE.replace("train: sft", "train: idle"))
-    assert caught.value.where == "stages.sft.train.idle"
+@pytest.mark.parametrize(
+    ("stage", "objective", "words"), [("sft", "idle", "trains no role"), ("ppo", "critic", "neither trains nor reads the policy")]
+)
+def test_an_objective_without_the_roles_that_it_needs_is_refused(tmp_path, stage, objective, words):
+    (tmp_path / "odd.py").write_text(ODD)
+    with pytest.raises(UserError, match=words) as caught:
+        plan(tmp_path, Registry([tmp_path / "odd.py"]), ONLINE.replace(f"train: {stage}", f"train: {objective}"))
+    assert caught.value.where == f"stages.{stage}.train.{objective}"
 
 
 def test_a_reward_named_as_a_measure_that_is_taken_is_refused(tmp_path, registry):
@@ -281,25 +290,6 @@ def test_the_plan_says_what_each_stage_does(tmp_path, registry):
     assert "train ppo for judge on prompts, starting from sft" in lines[3]
     assert lines[3].endswith("trains policy, value")
     assert lines[4].endswith("evaluate sft, ppo best of 4 on prompts by judge, against base")
-
-
-CRITIC = """
-from alignkit import Loss, OnlineObjective, Prompts, hookimpl
-
-class Critic(OnlineObjective):
-    name, data, trains = "critic", Prompts, frozenset({"value"})
-    def loss(self, batch): return Loss(batch.values.sum(-1))
-
-@hookimpl
-def register_objectives(register): register(Critic)
-"""
-
-
-def test_a_method_that_samples_and_knows_no_policy_is_refused(tmp_path):
-    (tmp_path / "critic.py").write_text(CRITIC)
-    with pytest.raises(UserError, match="neither trains nor reads the policy") as caught:
-        plan(tmp_path, Registry([tmp_path / "critic.py"]), ONLINE.replace("train: ppo", "train: critic"))
-    assert caught.value.where == "stages.ppo.train.critic"
 
 
 def test_a_sampler_that_cannot_be_used_here_is_told_before_anything_is_trained(tmp_path, registry, monkeypatch):

@@ -196,24 +196,7 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
             where=f"{where}.{'watch' if stage.watch else 'reward'}",
         )
     for term in online:
-        _check_drawing(stage.sampling, stage.max_length, registry, f"{where}.sampling")
-        if stage.sampling.temperature == 0:
-            raise UserError(
-                "at temperature 0 all samples of a prompt are the same, and none is better", where=f"{where}.sampling.temperature"
-            )
-        if "policy" not in {*term.objective.trains, *term.objective.reads}:
-            raise UserError(
-                "it learns from the policy's samples, and neither trains nor reads the policy",
-                where=f"{where}.train.{term.objective.name}",
-                hint="Declare the policy in `trains` or `reads`.",
-            )
-        assert isinstance(term.objective, OnlineObjective)
-        if term.objective.minibatches > stage.batch_size:
-            raise UserError(
-                f"{term.objective.minibatches} minibatches cannot be made of {stage.batch_size} prompts",
-                where=f"{where}.train.{term.objective.name}.minibatches",
-                hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
-            )
+        _check_online(term.objective, stage, registry, where)
     rewards = make_rewards(stage.reward, recipe, registry, f"{where}.reward")
     if judged and sum(reward.call is None for reward in rewards) != 1:
         raise UserError(
@@ -224,6 +207,26 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
     watch = make_measured(stage.watch, recipe, registry, f"{where}.watch")
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
     return replace(planned, terms=terms, rewards=rewards, watch=watch, held_out=held_out if isinstance(held_out, Data) else None)
+
+
+def _check_online(objective: Objective, stage: Train, registry: Registry, where: str) -> None:
+    """Refuse an objective that cannot learn from the samples that the stage would draw."""
+    _check_drawing(stage.sampling, stage.max_length, registry, f"{where}.sampling")
+    if stage.sampling.temperature == 0:
+        raise UserError("at temperature 0 all samples of a prompt are the same, and none is better", where=f"{where}.sampling.temperature")
+    if "policy" not in {*objective.trains, *objective.reads}:
+        raise UserError(
+            "it learns from the policy's samples, and neither trains nor reads the policy",
+            where=f"{where}.train.{objective.name}",
+            hint="Declare the policy in `trains` or `reads`.",
+        )
+    assert isinstance(objective, OnlineObjective)
+    if objective.minibatches > stage.batch_size:
+        raise UserError(
+            f"{objective.minibatches} minibatches cannot be made of {stage.batch_size} prompts",
+            where=f"{where}.train.{objective.name}.minibatches",
+            hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
+        )
 
 
 def _check_drawing(drawing: Drawing, max_length: int, registry: Registry, where: str) -> None:
