@@ -38,7 +38,6 @@ RunArgument = Annotated[Path, typer.Argument(help="A run: the folder with a fold
 def run(recipe: RecipeArgument, overrides: Overrides = None, out: Out = Path("runs"), plugin: Plugins = None) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones resumed."""
     plan, registry = _plan(recipe, overrides, plugin)
-    quiet_libraries()
     from alignkit.display import TerminalDisplay
     from alignkit.pipeline import run_plan
     from alignkit.training import Interrupted
@@ -156,6 +155,7 @@ def _type_name(annotation: Any) -> str:
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit code 2, anything else a traceback and 1."""
+    quiet_libraries()
     try:
         app()
     except UserError as error:

@@ -13,12 +13,20 @@ StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folde
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' warnings and bars out of the display."""
+    """Keep other libraries' warnings and bars out of a command's output: it holds what alignkit says, and errors.
+
+    `python -W` brings the warnings back.
+    """
     import logging
+    import sys
     import warnings
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if not logging.root.handlers:  # without a handler, Python prints the warnings of every logger
+        errors = logging.StreamHandler()
+        errors.setLevel(logging.ERROR)
+        logging.root.addHandler(errors)
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # torch gives this one a handler of its own

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignkit.commands.options import Plugins, StageArgument, quiet_libraries
+from alignkit.commands.options import Plugins, StageArgument
 from alignkit.errors import UserError
 from alignkit.sampling.sampler import LEAST_TEMPERATURE, Sampling
 
@@ -38,7 +38,6 @@ def sample(
         )
     if 0 < temperature < LEAST_TEMPERATURE:
         raise UserError(f"found {temperature:g}, expected 0 or at least {LEAST_TEMPERATURE:g}", where="--temperature")
-    quiet_libraries()
     from alignkit.sampling.chat import Chat
 
     settings = Sampling(best_of or 1, temperature, top_p, top_k, min_p, max_tokens=max_tokens, seed=seed)
@@ -79,7 +78,6 @@ def export(
     ] = False,
 ) -> None:
     """Copy a stage's adapter out of its run, or write the merged model."""
-    quiet_libraries()
     from alignkit.models.export import export_adapter, export_merged
 
     (export_merged if merged else export_adapter)(stage, to)
