@@ -1,11 +1,12 @@
 """The Bradley–Terry reward model: P(y_w ≻ y_l | x) = σ(r(x, y_w) − r(x, y_l)), fitted by maximum likelihood.
 
-Source: Ouyang et al., 2022, arXiv:2203.02155, eq. 1 (rankings of K completions: all pairs of a prompt in one pass, each
-prompt weighing 1). Options:
+Source: Ouyang et al., 2022, arXiv:2203.02155, eq. 1 (rankings of K completions: all pairs of a prompt in one
+pass, each prompt weighing 1). Options:
 
-margin     −log σ(r_w − r_l − m) with the data's column `margin` (Touvron et al., 2023, arXiv:2307.09288, eq. 2)
-centering  + c·(r_w + r_l)², which pulls the mean reward to 0 (Eisenstein et al., 2023, arXiv:2312.09244)
-votes      with the data's column `votes`, cross-entropy to the share of annotators who preferred each completion
+margin     −log σ(r_w − r_l − m) with the data's column `margin` (Touvron et al., 2023, arXiv:2307.09288, eq.
+2) centering  + c·(r_w + r_l)², which pulls the mean reward to 0 (Eisenstein et al., 2023, arXiv:2312.09244)
+votes      with the data's column `votes`, cross-entropy to the share of annotators who preferred each
+completion
 """
 
 from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl

@@ -1,8 +1,10 @@
-"""Direct preference optimization: the policy is its own reward model, r = β log π/π_ref, in Bradley–Terry's likelihood.
+"""Direct preference optimization: the policy is its own reward model, r = β log π/π_ref, in Bradley–Terry's
+likelihood.
 
-Source: Rafailov et al., 2023, arXiv:2305.18290, eq. 7; label smoothing ("conservative" DPO) assumes that a share ε of the
-labels is flipped: (1 − ε)·loss(margin) + ε·loss(−margin), Mitchell, 2023, https://ericmitchell.ai/cdpo.pdf.
-Deviation: rankings of K completions use every ordered pair, each prompt weighing 1.
+Source: Rafailov et al., 2023, arXiv:2305.18290, eq. 7; label smoothing ("conservative" DPO) assumes that a
+share ε of the labels is flipped: (1 − ε)·loss(margin) + ε·loss(−margin), Mitchell, 2023,
+https://ericmitchell.ai/cdpo.pdf. Deviation: rankings of K completions use every ordered pair, each prompt
+weighing 1.
 """
 
 from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl

@@ -1,7 +1,8 @@
-"""Reads GSM8K (Cobbe et al., 2021, arXiv:2110.14168): a `question`, and an `answer` whose last line is `#### N`.
+"""Reads GSM8K (Cobbe et al., 2021, arXiv:2110.14168): a `question`, and an `answer` whose last line is `####
+N`.
 
-The question becomes the user's turn and the worked answer the assistant's; the column `answer` stays beside them, so that the reward
-`exact-answer` finds the right number.
+The question becomes the user's turn and the worked answer the assistant's; the column `answer` stays beside
+them, so that the reward `exact-answer` finds the right number.
 """
 
 from typing import Any
@@ -17,7 +18,11 @@ def register_formats(register):
 
 def matches(row: dict[str, Any]) -> bool:
     """Whether there is a question and an answer that ends as GSM8K's do."""
-    return isinstance(row.get("question"), str) and isinstance(row.get("answer"), str) and "####" in row["answer"]
+    return (
+        isinstance(row.get("question"), str)
+        and isinstance(row.get("answer"), str)
+        and "####" in row["answer"]
+    )
 
 
 def parse(row: dict[str, Any]) -> Example:

@@ -1,14 +1,17 @@
-"""The rewards `length`, how long a completion is, and `overlong`, a punishment of completions that are too long.
+"""The rewards `length`, how long a completion is, and `overlong`, a punishment of completions that are too
+long.
 
-`overlong` is the soft overlong punishment of DAPO (Yu et al., 2025, arXiv:2503.14476, eq. 13), which is added to a reward of
-correctness: with |y| the length of a completion, `hard_limit` the paper's L_max and `soft_limit` its L_max − L_cache,
+`overlong` is the soft overlong punishment of DAPO (Yu et al., 2025, arXiv:2503.14476, eq. 13), which is added
+to a reward of correctness: with |y| the length of a completion, `hard_limit` the paper's L_max and
+`soft_limit` its L_max − L_cache,
 
     0                                                where |y| ≤ soft_limit
     (soft_limit − |y|) ÷ (hard_limit − soft_limit)   where soft_limit < |y| ≤ hard_limit
     −1                                               where |y| > hard_limit
 
 `length` is the shortcut that learned rewards often take; a policy trained on it shows what that looks like.
-Deviation: the paper counts tokens. A reward sees text alone, so lengths are in words (between white space) or characters.
+Deviation: the paper counts tokens. A reward sees text alone, so lengths are in words (between white space) or
+characters.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ class Overlong(Reward):
     @model_validator(mode="after")
     def _limits_in_order(self) -> Overlong:
         if self.soft_limit > self.hard_limit:
-            raise ValueError(f"soft_limit {self.soft_limit} is above hard_limit {self.hard_limit}; expected at most that")
+            raise ValueError(
+                f"soft_limit {self.soft_limit} is above hard_limit {self.hard_limit}; expected at most that"
+            )
         return self
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:

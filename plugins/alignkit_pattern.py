@@ -1,8 +1,8 @@
 """The reward `pattern`: whether a completion has a form that a regular expression describes.
 
 Such rewards of format stand beside those of correctness in DeepSeek-R1 (DeepSeek-AI, 2025, arXiv:2501.12948).
-The syntax is that of Python's `re`; flags are written into the expression, such as `(?i)` for either case and `(?s)` for a dot
-that spans lines.
+The syntax is that of Python's `re`; flags are written into the expression, such as `(?i)` for either case and
+`(?s)` for a dot that spans lines.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Proximal policy optimization: several passes over the samples, each token's probability ratio clipped, advantages by a value model.
+"""Proximal policy optimization: several passes over the samples, each token's probability ratio clipped,
+advantages by a value model.
 
-Sources: Schulman et al., 2017, arXiv:1707.06347, eq. 7; advantages: arXiv:1506.02438, eq. 16; reward −β·KL_t at each token and the
-score at the last, β adapted to a target: Ziegler et al., 2019, arXiv:1909.08593, sec. 2.2; the clipped value loss and whitening as Huang et
-al., 2024, arXiv:2403.17031, found them to matter.
+Sources: Schulman et al., 2017, arXiv:1707.06347, eq. 7; advantages: arXiv:1506.02438, eq. 16; reward −β·KL_t
+at each token and the score at the last, β adapted to a target: Ziegler et al., 2019, arXiv:1909.08593, sec.
+2.2; the clipped value loss and whitening as Huang et al., 2024, arXiv:2403.17031, found them to matter.
 
-Deviations: β is multiplied by exp(x) where Ziegler et al. write 1 + x, the same for their small x, and positive for any. Advantages are
-whitened once for the whole batch of samples, not for each minibatch, so that the result does not depend on how the batch is cut. A
-completion cut at the length limit counts as ended: what would have followed is worth 0.
+Deviations: β is multiplied by exp(x) where Ziegler et al. write 1 + x, the same for their small x, and
+positive for any. Advantages are whitened once for the whole batch of samples, not for each minibatch, so that
+the result does not depend on how the batch is cut. A completion cut at the length limit counts as ended: what
+would have followed is worth 0.
 """
 
 import math
@@ -21,26 +23,38 @@ if TYPE_CHECKING:
 
 
 class ProximalPolicyOptimization(OnlineObjective):
-    """Proximal policy optimization with a KL penalty and a value model (Schulman et al., 2017; Ziegler et al., 2019)."""
+    """Proximal policy optimization with a KL penalty and a value model (Schulman et al., 2017; Ziegler et
+    al., 2019).
+    """
 
     name = "ppo"
     data = Prompts
     trains = {"policy", "value"}
     samples_per_prompt: int = Field(1, ge=1, description="completions sampled for each prompt")
     epochs: int = Field(4, ge=1, description="passes over each batch of samples")
-    kl_coef: float = Field(0.05, ge=0, description="β, strength of the pull towards the reference; 0 reads no reference")
-    kl_estimator: Literal["k1", "k3"] = Field("k1", description="estimate of the divergence; k3 biases the gradient")
-    kl_target: float | None = Field(None, gt=0, description="divergence of a completion, in nats, that β is adapted to")
+    kl_coef: float = Field(
+        0.05, ge=0, description="β, strength of the pull towards the reference; 0 reads no reference"
+    )
+    kl_estimator: Literal["k1", "k3"] = Field(
+        "k1", description="estimate of the divergence; k3 biases the gradient"
+    )
+    kl_target: float | None = Field(
+        None, gt=0, description="divergence of a completion, in nats, that β is adapted to"
+    )
     kl_horizon: float = Field(10_000, gt=0, description="completions over which β follows the target")
     gamma: float = Field(1.0, gt=0, le=1, description="discount of a reward for each token that it is away")
-    lam: float = Field(0.95, ge=0, le=1, description="λ of the advantages: 0 trusts the value model, 1 the sampled returns")
+    lam: float = Field(
+        0.95, ge=0, le=1, description="λ of the advantages: 0 trusts the value model, 1 the sampled returns"
+    )
     cliprange: float = Field(0.2, gt=0, description="bound of the probability ratio's distance from 1")
     cliprange_value: float = Field(0.2, gt=0, description="bound of a value's distance from that at sampling")
     vf_coef: float = Field(0.1, ge=0, description="weight of the value loss")
     entropy_coef: float = Field(0.0, ge=0, description="weight of the policy's entropy, which is raised")
     whiten_rewards: bool = Field(False, description="bring the tokens' rewards to variance 1")
     whiten_advantages: bool = Field(True, description="bring the advantages to mean 0 and variance 1")
-    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the score of a completion that was cut")
+    missing_eos_penalty: float = Field(
+        0.0, ge=0, description="taken off the score of a completion that was cut"
+    )
 
     @property
     def reads(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -55,7 +69,10 @@ class ProximalPolicyOptimization(OnlineObjective):
     @model_validator(mode="after")
     def _options_agree(self):
         if self.kl_target is not None and not self.kl_coef:
-            raise ValueError("kl_target multiplies kl_coef, which is 0 and would stay so; give kl_coef a positive start, such as 0.05")
+            raise ValueError(
+                "kl_target multiplies kl_coef, which is 0 and would stay so; give kl_coef a "
+                "positive start, such as 0.05"
+            )
         return self
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:
@@ -64,7 +81,8 @@ class ProximalPolicyOptimization(OnlineObjective):
 
         kl_coef = self.state.get("kl_coef", self.kl_coef)
         scores = rollouts.rewards - self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
-        kl = rollouts.token_kl(self.kl_estimator) if self.kl_coef else torch.zeros_like(rollouts.logps)  # (N, T)
+        # (N, T)
+        kl = rollouts.token_kl(self.kl_estimator) if self.kl_coef else torch.zeros_like(rollouts.logps)
         rewards = rollouts.at_end(scores) - kl_coef * kl
         if self.whiten_rewards:
             rewards = rollouts.whitened(rewards, shift=False)
@@ -94,7 +112,9 @@ class ProximalPolicyOptimization(OnlineObjective):
         kept = batch.advantages * ratio
         bounded = batch.advantages * ratio.clamp(1 - self.cliprange, 1 + self.cliprange)
         policy_loss = -torch.minimum(kept, bounded)
-        near = batch.old_values + (batch.values - batch.old_values).clamp(-self.cliprange_value, self.cliprange_value)
+        near = batch.old_values + (batch.values - batch.old_values).clamp(
+            -self.cliprange_value, self.cliprange_value
+        )
         error, near_error = (batch.values - batch.returns).square(), (near - batch.returns).square()
         value_loss = 0.5 * torch.maximum(error, near_error)
         terms = policy_loss + self.vf_coef * value_loss
@@ -122,7 +142,8 @@ class ProximalPolicyOptimization(OnlineObjective):
 def gae(rewards: "Tensor", values: "Tensor", mask: "Tensor", gamma: float, lam: float) -> "Tensor":
     """Generalized advantage estimates (N, T) of per-token rewards and values (N, T), zero outside the mask.
 
-    δ_t = r_t + γ·V_(t+1) − V_t and A_t = δ_t + γλ·A_(t+1), where t + 1 is the completion's next token; after the last both are 0.
+    δ_t = r_t + γ·V_(t+1) − V_t and A_t = δ_t + γλ·A_(t+1), where t + 1 is the completion's next token; after
+    the last both are 0.
     """
     import torch
 

@@ -1,8 +1,8 @@
 """Reward-ranked fine-tuning (RAFT): sample, keep the completions with the highest reward, imitate them.
 
-Source: Dong et al., 2023, arXiv:2304.06767, alg. 1, whose best-of-K for each prompt is `keep: 1`; with `above`, rejection-sampling
-fine-tuning: every kept completion is good enough. Equal rewards are kept in the order of sampling.
-Deviation: the policy samples anew at every step instead of once per long stage.
+Source: Dong et al., 2023, arXiv:2304.06767, alg. 1, whose best-of-K for each prompt is `keep: 1`; with
+`above`, rejection-sampling fine-tuning: every kept completion is good enough. Equal rewards are kept in the
+order of sampling. Deviation: the policy samples anew at every step instead of once per long stage.
 """
 
 from typing import Literal
@@ -19,13 +19,20 @@ class RewardRankedFineTuning(OnlineObjective):
     data = Prompts
     samples_per_prompt: int = Field(8, ge=1, description="completions sampled for each prompt")
     keep: int = Field(1, ge=1, description="completions kept for each prompt")
-    over: Literal["prompt", "batch"] = Field("prompt", description="rank a prompt's samples, or all: then `keep` is an average")
-    above: float | None = Field(None, description="keep only completions of a higher reward; a batch may then keep none")
+    over: Literal["prompt", "batch"] = Field(
+        "prompt", description="rank a prompt's samples, or all: then `keep` is an average"
+    )
+    above: float | None = Field(
+        None, description="keep only completions of a higher reward; a batch may then keep none"
+    )
 
     @model_validator(mode="after")
     def _options_agree(self):
         if self.keep > self.samples_per_prompt:
-            raise ValueError(f"keep is {self.keep} of {self.samples_per_prompt} samples_per_prompt; keep as many as are sampled, or fewer")
+            raise ValueError(
+                f"keep is {self.keep} of {self.samples_per_prompt} samples_per_prompt; keep as "
+                "many as are sampled, or fewer"
+            )
         return self
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:

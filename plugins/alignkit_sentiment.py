@@ -1,10 +1,12 @@
 """The reward `sentiment`: how positive a completion reads, from -1 to 1, by VADER's lexicon and rules.
 
-    Hutto, C. J. and Gilbert, E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.
-    Proceedings of the International AAAI Conference on Web and Social Media, 8(1), 216-225.
+    Hutto, C. J. and Gilbert, E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
+    Social Media Text. Proceedings of the International AAAI Conference on Web and Social Media, 8(1),
+    216-225.
 
-The score is the paper's compound: the summed valences s of a text's words as s / sqrt(s² + 15). The prompt is not scored. Deviation:
-the words come from `nltk-vader-sentiment`, a reimplementation that mends known mistakes of the original program.
+The score is the paper's compound: the summed valences s of a text's words as s / sqrt(s² + 15). The prompt is
+not scored. Deviation: the words come from `nltk-vader-sentiment`, a reimplementation that mends known
+mistakes of the original program.
 """
 
 from __future__ import annotations

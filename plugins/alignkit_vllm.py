@@ -1,11 +1,14 @@
-"""The sampler `vllm`: completions drawn by vLLM, which keeps a copy of the base of its own on the GPU and applies the adapter itself.
+"""The sampler `vllm`: completions drawn by vLLM, which keeps a copy of the base of its own on the GPU and
+applies the adapter itself.
 
-    Kwon et al. (2023). Efficient Memory Management for Large Language Model Serving with PagedAttention. arXiv:2309.06180.
+    Kwon et al. (2023). Efficient Memory Management for Large Language Model Serving with PagedAttention.
+    arXiv:2309.06180.
 
-A role's adapter is written to a temporary folder at each call and given to vLLM under a new name and number, since vLLM keeps
-what it computed for an old one. A base in nf4 is quantized by vLLM in the same way (bitsandbytes), so that it samples from the model that
-trains. Written for the interface of vLLM 0.26, and tested against a stand-in only that has this interface: never yet with vLLM itself.
-Deviation: a seed gives the same samples only while vLLM puts the same requests into the same batches.
+A role's adapter is written to a temporary folder at each call and given to vLLM under a new name and number,
+since vLLM keeps what it computed for an old one. A base in nf4 is quantized by vLLM in the same way
+(bitsandbytes), so that it samples from the model that trains. Written for the interface of vLLM 0.26, and
+tested against a stand-in only that has this interface: never yet with vLLM itself. Deviation: a seed gives
+the same samples only while vLLM puts the same requests into the same batches.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from typing import Any
 from alignkit import Drawn, Sampler, Sampling, UserError, hookimpl
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM has kernels for
-QUANTIZATIONS = {"nf4": "bitsandbytes"}  # how bitsandbytes calls a base's, and what vLLM calls doing the same while it loads
+# how bitsandbytes calls a base's, and what vLLM calls doing the same while it loads
+QUANTIZATIONS = {"nf4": "bitsandbytes"}
 
 
 class VllmSampler(Sampler):
@@ -30,30 +34,52 @@ class VllmSampler(Sampler):
     def __init__(self, roles: Any, weights: Any = "auto") -> None:
         super().__init__(roles, weights)
         if weights == "merged":
-            raise UserError("vLLM merges no adapter", hint='Leave the weights "auto", or use the sampler engine.')
+            raise UserError(
+                "vLLM merges no adapter", hint='Leave the weights "auto", or use the sampler engine.'
+            )
         self._calls = 0
         self._loaded: Any = None
 
     @classmethod
     def missing(cls) -> str | None:
         """Whether the package is there; it is not imported."""
-        return None if importlib.util.find_spec("vllm") else "the package vllm is not installed: pip install vllm (Linux, CUDA)"
+        return (
+            None
+            if importlib.util.find_spec("vllm")
+            else ("the package vllm is not installed: pip install vllm (Linux, CUDA)")
+        )
 
     def sample(
-        self, role: str, prompts: list[list[int]], settings: Sampling, *, numbers: Any = None, progress: Any = None
+        self,
+        role: str,
+        prompts: list[list[int]],
+        settings: Sampling,
+        *,
+        numbers: Any = None,
+        progress: Any = None,
     ) -> list[list[Drawn]]:
-        """Completion k of prompt i at [i][k]; vLLM makes its own batches, so `settings.batch_size` has no part in it."""
+        """Completion k of prompt i at [i][k]; vLLM makes its own batches, so `settings.batch_size` has no
+        part in it.
+        """
         from vllm.inputs import TokensPrompt  # pyright: ignore[reportMissingImports]
 
         numbers = range(len(prompts)) if numbers is None else numbers
         requests = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
         params = [self._params(settings, number) for number in numbers]
         with TemporaryDirectory() as folder:
-            outputs = self._llm.generate(requests, params, lora_request=self._adapter(role, Path(folder)), use_tqdm=False)
+            outputs = self._llm.generate(
+                requests, params, lora_request=self._adapter(role, Path(folder)), use_tqdm=False
+            )
         if progress is not None:
             progress(len(prompts), len(prompts))
-        completions = [[_drawn(one) for one in sorted(output.outputs, key=lambda one: one.index)] for output in outputs]
-        return completions if settings.temperature > 0 else [of_prompt * settings.per_prompt for of_prompt in completions]
+        completions = [
+            [_drawn(one) for one in sorted(output.outputs, key=lambda one: one.index)] for output in outputs
+        ]
+        return (
+            completions
+            if settings.temperature > 0
+            else [of_prompt * settings.per_prompt for of_prompt in completions]
+        )
 
     @property
     def _llm(self) -> Any:
@@ -93,8 +119,14 @@ class VllmSampler(Sampler):
             return {}
         most = max(config.r for config in configs.values())
         if most > RANKS[-1]:
-            raise UserError(f"vLLM takes adapters of rank {RANKS[-1]} at most, found {most}", where="model.lora.r")
-        return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(rank for rank in RANKS if rank >= most)}
+            raise UserError(
+                f"vLLM takes adapters of rank {RANKS[-1]} at most, found {most}", where="model.lora.r"
+            )
+        return {
+            "enable_lora": True,
+            "max_loras": 1,
+            "max_lora_rank": next(rank for rank in RANKS if rank >= most),
+        }
 
     def _memory(self) -> dict[str, Any]:
         """vLLM counts in shares of the whole memory, of which training holds a part already."""
@@ -119,10 +151,12 @@ class VllmSampler(Sampler):
         from numpy.random import SeedSequence
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
-        # vLLM adds a sample's place to its prompt's seed, so the prompts' seeds must lie far apart; it wants them below 2⁶³.
+        # vLLM adds a sample's place to its prompt's seed, so the prompts' seeds must lie far apart; it wants
+        # them below 2⁶³.
         seed = int(SeedSequence([settings.seed, settings.step, number]).generate_state(1, "uint64")[0]) >> 2
         return SamplingParams(
-            n=settings.per_prompt if settings.temperature > 0 else 1,  # vLLM refuses to take the likeliest tokens more than once
+            # vLLM refuses to take the likeliest tokens more than once
+            n=settings.per_prompt if settings.temperature > 0 else 1,
             temperature=settings.temperature,
             top_p=settings.top_p,
             top_k=settings.top_k,

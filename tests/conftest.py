@@ -55,14 +55,20 @@ class Silent:
 
 def tiny_model(architecture: str = "llama", **changes):
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(ARCHITECTURES[architecture](**{**SIZES, **changes}), dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(
+        ARCHITECTURES[architecture](**{**SIZES, **changes}), dtype=torch.float32
+    )
 
 
-def tiny_base(architecture: str = "llama", *, trees: bool = True, checkpointing: bool = False, **changes) -> Base:
+def tiny_base(
+    architecture: str = "llama", *, trees: bool = True, checkpointing: bool = False, **changes
+) -> Base:
     model = tiny_model(architecture, **changes).requires_grad_(False)
     assert why_flat(model) is None
     model.set_attn_implementation(NAME)
-    return Base(model, None, torch.float32, torch.device("cpu"), None if trees else "the test says so", checkpointing)  # type: ignore[arg-type]
+    return Base(
+        model, None, torch.float32, torch.device("cpu"), None if trees else "the test says so", checkpointing
+    )  # type: ignore[arg-type]
 
 
 def tiny_roles(architecture: str = "llama", *, trees: bool = True, r: int = 4, **changes) -> Roles:
@@ -77,7 +83,9 @@ def shake(roles: Roles, name: str, seed: int = 1) -> None:
 
 
 class TableDraw:
-    """Samples from the roles' policy; `reward(tokens)` scores a completion; `calls` are the steps sampled for."""
+    """Samples from the roles' policy; `reward(tokens)` scores a completion; `calls` are the steps sampled
+    for.
+    """
 
     def __init__(self, roles, prompts, reward, max_tokens=1):
         self.roles, self.prompts, self.reward, self.max_tokens = roles, prompts, reward, max_tokens
@@ -87,7 +95,9 @@ class TableDraw:
         self.calls.append(step)
         settings = Sampling(per_prompt=per_prompt, max_tokens=self.max_tokens, step=step, seed=0)
         with self.roles.active("policy") as model:
-            return sample(model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts)
+            return sample(
+                model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts
+            )
 
     def score(self, prompts, drawn):
         numbers = [[self.reward(one.tokens) for one in samples] for samples in drawn]
@@ -106,7 +116,13 @@ def random_groups(rng: random.Random, count: int = 3, most: int = 6) -> list[Gro
     groups = []
     for _ in range(count):
         size = rng.randint(1, most)
-        groups.append(Group(tokens(12), tuple([*tokens(8), 1] for _ in range(size)), {"rank": tuple(float(k) for k in range(size))}))
+        groups.append(
+            Group(
+                tokens(12),
+                tuple([*tokens(8), 1] for _ in range(size)),
+                {"rank": tuple(float(k) for k in range(size))},
+            )
+        )
     return groups
 
 

@@ -1,4 +1,6 @@
-"""What the design promises of the code itself: core knows no method, hooks are documented, the command line is light."""
+"""What the design promises of the code itself: core knows no method, hooks are documented, the command line
+is light.
+"""
 
 import ast
 import re
@@ -21,7 +23,12 @@ HOOKS = [name for name in vars(hookspecs) if name.startswith("register_")]
 
 def test_core_names_no_objective():
     named = re.compile(r"\b(dpo|ppo|raft|reinforce|bradley|unlikelihood)\b", re.IGNORECASE)
-    assert not [f"{path.name}: {line}" for path in CORE for line in path.read_text().splitlines() if named.search(line)]
+    assert not [
+        f"{path.name}: {line}"
+        for path in CORE
+        for line in path.read_text().splitlines()
+        if named.search(line)
+    ]
 
 
 def test_core_imports_no_plugin():
@@ -48,14 +55,24 @@ def test_every_hook_is_documented_with_an_example_and_used_by_a_plugin(hook):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["plugins"], ["plugins", "--json"], ["objectives"], ["objectives", "dpo"], ["check", "recipes/demo.yaml"]]
+    "arguments",
+    [
+        ["--help"],
+        ["plugins"],
+        ["plugins", "--json"],
+        ["objectives"],
+        ["objectives", "dpo"],
+        ["check", "recipes/demo.yaml"],
+    ],
 )
 def test_light_commands_import_no_torch(arguments):
     script = (
         f"import sys\nsys.argv = ['alignkit', *{arguments!r}]\nfrom alignkit.cli import app\n"
         "app(standalone_mode=False)\nassert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -74,14 +91,18 @@ def test_two_plugins_that_register_one_name_are_both_named(tmp_path):
         ("from alignkit import *\nclass A(Objective):\n    data = Preferences", "has no name"),
         ("from alignkit import *\nclass A(Objective):\n    name = 'a'", "declares no data"),
         (
-            "from alignkit import *\nclass A(Objective):\n    name = 'a'\n    data = Preferences\n    reads = {'referense'}",
+            "from alignkit import *\nclass A(Objective):\n    name = 'a'\n    data = Preferences\n    reads "
+            "= {'referense'}",
             "Did you mean 'reference'",
         ),
     ],
 )
 def test_a_plugin_that_cannot_work_is_refused_with_the_reason(tmp_path, source, words):
     file = tmp_path / "broken.py"
-    file.write_text(f"{source}\n\nfrom alignkit import hookimpl\n\n@hookimpl\ndef register_objectives(register):\n    register(A)\n")
+    file.write_text(
+        f"{source}\n\nfrom alignkit import hookimpl\n\n@hookimpl\ndef "
+        "register_objectives(register):\n    register(A)\n"
+    )
     with pytest.raises(UserError, match=words):
         Registry([file])
 

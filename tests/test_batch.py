@@ -1,4 +1,6 @@
-"""What a batch does not carry: a signal that its objective does not declare, and a column that the data lacks."""
+"""What a batch does not carry: a signal that its objective does not declare, and a column that the data
+lacks.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,13 @@ from alignkit.batch import MissingSignal
 def batch():
     mask = torch.ones(2, 3, dtype=torch.bool)
     group = torch.zeros(2, dtype=torch.long)
-    return Batch(torch.zeros(2, 3, dtype=torch.long), mask, group, {"rank": torch.tensor([0.0, 1.0])}, {"scores": torch.zeros(2)})
+    return Batch(
+        torch.zeros(2, 3, dtype=torch.long),
+        mask,
+        group,
+        {"rank": torch.tensor([0.0, 1.0])},
+        {"scores": torch.zeros(2)},
+    )
 
 
 def test_a_column_that_the_data_lacks_is_the_users_mistake_and_says_what_there_is(batch):

@@ -8,12 +8,21 @@ import pytest
 import torch
 
 from alignkit import checkpoint
-from alignkit.checkpoint import Checkpoint, disk_errors, find_damage, latest_checkpoint, locked, save_checkpoint
+from alignkit.checkpoint import (
+    Checkpoint,
+    disk_errors,
+    find_damage,
+    latest_checkpoint,
+    locked,
+    save_checkpoint,
+)
 from alignkit.errors import UserError
 
 
 def save(folder, step, keep=1):
-    return save_checkpoint(folder, Checkpoint(step, {"weight": torch.full((2,), float(step))}, {"note": step}), keep)
+    return save_checkpoint(
+        folder, Checkpoint(step, {"weight": torch.full((2,), float(step))}, {"note": step}), keep
+    )
 
 
 def names(folder):
@@ -84,7 +93,10 @@ def test_a_refused_file_is_named_with_what_was_refused(tmp_path, monkeypatch, re
     ("error", "words"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
-        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "no space left"),
+        (
+            RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "no space left",
+        ),
         (OSError(errno.EROFS, "Read-only file system"), "read-only disk"),
     ],
 )
@@ -102,7 +114,10 @@ def test_other_errors_pass_through(tmp_path):
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_file_in_the_place_of_the_runs_folder_is_told(tmp_path, inside):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match="a file stands where a folder is needed"), locked(tmp_path / "taken" / ("run" if inside else "")):
+    with (
+        pytest.raises(UserError, match="a file stands where a folder is needed"),
+        locked(tmp_path / "taken" / ("run" if inside else "")),
+    ):
         pass
 
 
@@ -121,6 +136,10 @@ def test_a_run_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 def test_the_lock_is_free_again_after_an_error(tmp_path):
     with pytest.raises(KeyError), locked(tmp_path / "run"):
         raise KeyError("x")
-    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process"), locked(tmp_path / "run"):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(UserError, match="another process"),
+        locked(tmp_path / "run"),
+    ):
         pass
     shutil.rmtree(tmp_path / "run")

@@ -136,7 +136,17 @@ def test_a_reward_model_over_another_base_is_refused(alignkit, trained, tmp_path
     manifest = json.loads((tmp_path / "reward" / "manifest.json").read_text())
     manifest["inputs"]["model"][key] = value
     (tmp_path / "reward" / "manifest.json").write_text(json.dumps(manifest))
-    err = alignkit("sample", trained / "policy", "--prompt", "red", "--best-of", 2, "--reward", tmp_path / "reward", code=2)[1]
+    err = alignkit(
+        "sample",
+        trained / "policy",
+        "--prompt",
+        "red",
+        "--best-of",
+        2,
+        "--reward",
+        tmp_path / "reward",
+        code=2,
+    )[1]
     assert "Both must share one base" in err
 
 
@@ -144,7 +154,10 @@ def test_a_name_that_is_a_reward_and_a_folder_is_not_guessed_at(alignkit, traine
     shutil.copytree(trained / "reward", tmp_path / "sentiment")
     monkeypatch.chdir(tmp_path)
     options = ("--prompt", "red", "--max-tokens", 3, "--best-of", 2, "--reward")
-    assert "both a registered reward and a folder" in alignkit("sample", trained / "policy", *options, "sentiment", code=2)[1]
+    assert (
+        "both a registered reward and a folder"
+        in alignkit("sample", trained / "policy", *options, "sentiment", code=2)[1]
+    )
     assert "best of 2" in alignkit("sample", trained / "policy", *options, "./sentiment")[1]
 
 
@@ -154,7 +167,9 @@ def test_the_written_plugin_and_test_pass_lint_and_are_formatted(alignkit, tmp_p
     sources = f"src = [{str(ROOT / 'core')!r}, {str(tmp_path / 'new')!r}]"  # as for a plugin of this project
     config = ["--config", str(ROOT / "pyproject.toml"), "--config", sources, str(tmp_path / "new")]
     for check in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
-        done = subprocess.run([sys.executable, "-m", "ruff", *check, *config], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, *config], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -164,7 +179,10 @@ def test_the_printed_commands_work(alignkit, base, tmp_path, monkeypatch):
     assert (tmp_path / "alignkit_my_method.py").is_file()
     assert '[project.entry-points.alignkit]\nmy-method = "alignkit_my_method"' in out
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", re.search(r"pytest (\S+)", out)[1]], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pytest", "-q", re.search(r"pytest (\S+)", out)[1]],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert tested.returncode == 0, tested.stdout
     assert "2 passed" in tested.stdout
@@ -173,8 +191,13 @@ def test_the_printed_commands_work(alignkit, base, tmp_path, monkeypatch):
     typed = [shlex.split(line)[4:] for line in out.splitlines() if " alignkit " in line]
     assert [words[0] for words in typed] == ["check", "run"]
     for words in typed:
-        assert "train my-method" in alignkit(*(word.replace("RECIPE", path).replace("STAGE", "one") for word in words))[0]
-    settings = json.loads((tmp_path / "runs" / "tiny" / "one" / "manifest.json").read_text())["inputs"]["terms"][0]
+        assert (
+            "train my-method"
+            in alignkit(*(word.replace("RECIPE", path).replace("STAGE", "one") for word in words))[0]
+        )
+    settings = json.loads((tmp_path / "runs" / "tiny" / "one" / "manifest.json").read_text())["inputs"][
+        "terms"
+    ][0]
     assert settings["beta"] == 0.2
     assert (tmp_path / "runs" / "tiny" / "one" / "adapter" / "adapter_model.safetensors").is_file()
 
@@ -206,7 +229,8 @@ def test_a_name_that_cannot_be_is_refused(alignkit, tmp_path, name, words):
 
 def test_new_plugin_imports_no_torch(tmp_path):
     script = (
-        f"import sys\nsys.argv = ['alignkit', 'new-plugin', 'mine', '--to', {str(tmp_path)!r}]\nfrom alignkit.cli import app\n"
+        f"import sys\nsys.argv = ['alignkit', 'new-plugin', 'mine', '--to', {str(tmp_path)!r}]\nfrom "
+        "alignkit.cli import app\n"
         "app(standalone_mode=False)\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -1,4 +1,6 @@
-"""The optimum of the penalized reward, π_ref·exp(r/β): online and offline methods by the real engine on one-token answers."""
+"""The optimum of the penalized reward, π_ref·exp(r/β): online and offline methods by the real engine on
+one-token answers.
+"""
 
 import pytest
 import torch
@@ -30,7 +32,14 @@ def single_answers(objective, folder, prompts=1, **settings):
         roles.add(name, trainable=False)
     groups = [Group(PROMPT)] * prompts
     draw = TableDraw(roles, groups, lambda tokens: float(reward_table()[tokens[0]]))
-    options = {"batch_size": prompts, "learning_rate": 0.05, "schedule": "linear", "warmup": 0, "save_every": 10_000, **settings}
+    options = {
+        "batch_size": prompts,
+        "learning_rate": 0.05,
+        "schedule": "linear",
+        "warmup": 0,
+        "save_every": 10_000,
+        **settings,
+    }
     term = TrainingTerm(objective, 1.0, groups, draw=draw)
     return Trainer(roles, [term], Training(**options), seed=0, folder=folder, display=Silent())
 
@@ -83,11 +92,26 @@ def offline(objective, folder, **settings):
     roles.add("policy", trainable=True)
     roles.add("reference", trainable=False)
     groups = preference_groups(roles)
-    options = {"batch_size": len(groups), "learning_rate": 0.02, "schedule": "linear", "warmup": 0, **settings}
-    return Trainer(roles, [TrainingTerm(objective, 1.0, groups)], Training(**options), seed=0, folder=folder, display=Silent())
+    options = {
+        "batch_size": len(groups),
+        "learning_rate": 0.02,
+        "schedule": "linear",
+        "warmup": 0,
+        **settings,
+    }
+    return Trainer(
+        roles,
+        [TrainingTerm(objective, 1.0, groups)],
+        Training(**options),
+        seed=0,
+        folder=folder,
+        display=Silent(),
+    )
 
 
-def test_preference_optimization_reaches_the_same_closed_form_and_unlikelihood_forgets_the_reference(tmp_path):
+def test_preference_optimization_reaches_the_same_closed_form_and_unlikelihood_forgets_the_reference(
+    tmp_path,
+):
     objectives = (DirectPreferenceOptimization(beta=BETA), Unlikelihood())
     trained = [offline(objective, tmp_path / objective.name, steps=80) for objective in objectives]
     for trainer in trained:

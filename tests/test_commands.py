@@ -66,7 +66,11 @@ def test_a_sampler_that_cannot_be_used_is_marked_in_the_list_of_plugins(monkeypa
     assert code == 0
     (line,) = (line for line in out.splitlines() if line.startswith("two "))
     assert "sampler absent (not usable here: the package absent is not installed), here " in line
-    (found,) = (item for item in json.loads(call(monkeypatch, capsys, "plugins", "--json", "--plugin", file)[1]) if item["name"] == "two")
+    (found,) = (
+        item
+        for item in json.loads(call(monkeypatch, capsys, "plugins", "--json", "--plugin", file)[1])
+        if item["name"] == "two"
+    )
     assert found["registers"] == {"sampler": ["absent", "here"]}
     assert found["not_usable"] == {"absent": "the package absent is not installed"}
 

@@ -1,10 +1,24 @@
-"""The conformance suite: every objective that comes along conforms, and each way to be wrong is found for its own reason."""
+"""The conformance suite: every objective that comes along conforms, and each way to be wrong is found for its
+own reason.
+"""
 
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from alignkit import Batch, Demonstrations, Field, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Rollouts, UserError
+from alignkit import (
+    Batch,
+    Demonstrations,
+    Field,
+    Labelled,
+    Loss,
+    Objective,
+    OnlineObjective,
+    Preferences,
+    Prompts,
+    Rollouts,
+    UserError,
+)
 from alignkit.commands.new_method import NewMethod
 from alignkit.registry import Registry
 from alignkit.testing import check_objective
@@ -77,7 +91,9 @@ def test_a_sound_online_objective_conforms_and_keeps_its_state():
 
 
 def test_what_has_no_weight_may_be_anything():
-    check_objective(offline(lambda b: Loss(-b.logps, b.mask.float(), {"share": torch.where(b.mask, b.logps, torch.nan)})))
+    check_objective(
+        offline(lambda b: Loss(-b.logps, b.mask.float(), {"share": torch.where(b.mask, b.logps, torch.nan)}))
+    )
 
 
 def summed(batch):
@@ -86,12 +102,20 @@ def summed(batch):
 
 def offline(loss, base=Objective, **declarations):
     """A class with this loss, on labelled completions where the declarations say nothing else."""
-    body = {"name": "broken", "data": Labelled, "__module__": __name__, "loss": lambda self, batch: loss(batch), **declarations}
+    body = {
+        "name": "broken",
+        "data": Labelled,
+        "__module__": __name__,
+        "loss": lambda self, batch: loss(batch),
+        **declarations,
+    }
     return type("Broken", (base,), body)()
 
 
 def online(prepare, loss=lambda batch: Loss(-batch.advantages * summed(batch)), **declarations):
-    return offline(loss, OnlineObjective, data=Prompts, prepare=lambda self, rollouts: prepare(rollouts), **declarations)
+    return offline(
+        loss, OnlineObjective, data=Prompts, prepare=lambda self, rollouts: prepare(rollouts), **declarations
+    )
 
 
 def advantages(rollouts, **more):
@@ -109,31 +133,61 @@ LOSSES = {
         lambda b: Loss(-summed(b), metrics={"ratio": summed(b).log()}),
         "'ratio' has a number that is not finite",
     ),
-    "no gradient": (lambda b: Loss(-summed(b).detach()), "trains 'policy', but no gradient reaches batch.logps"),
-    "gradient at padding": (lambda b: Loss(b.logps + 0.1 * b.mask, b.mask + 0.1), "gradient reaches batch.logps at padding"),
+    "no gradient": (
+        lambda b: Loss(-summed(b).detach()),
+        "trains 'policy', but no gradient reaches batch.logps",
+    ),
+    "gradient at padding": (
+        lambda b: Loss(b.logps + 0.1 * b.mask, b.mask + 0.1),
+        "gradient reaches batch.logps at padding",
+    ),
     "a gradient that is not finite": (
         lambda b: Loss((b.logps * ~b.mask).sum(-1).sqrt() + summed(b)),
         "gradient of batch.logps is not finite",
     ),
-    "padding that counts": (lambda b: Loss(-b.logps * b.mask), "Σ weight is .* with more padding .*batch.mask"),
-    "a mean over padded length": (lambda b: Loss(-(b.logps * b.mask).mean(-1)), "Σ weight·terms is .* with more padding"),
-    "a metric over padded length": (lambda b: Loss(-summed(b), metrics={"m": (b.logps * b.mask).mean(-1)}), "'m' is .* with more padding"),
+    "padding that counts": (
+        lambda b: Loss(-b.logps * b.mask),
+        "Σ weight is .* with more padding .*batch.mask",
+    ),
+    "a mean over padded length": (
+        lambda b: Loss(-(b.logps * b.mask).mean(-1)),
+        "Σ weight·terms is .* with more padding",
+    ),
+    "a metric over padded length": (
+        lambda b: Loss(-summed(b), metrics={"m": (b.logps * b.mask).mean(-1)}),
+        "'m' is .* with more padding",
+    ),
     "the order of completions": (
         lambda b: Loss(-summed(b) * torch.arange(1, len(b) + 1)),
         "Σ weight·terms is .* in another order .*batch.group",
     ),
     "the number of a prompt": (lambda b: Loss(-summed(b) * (b.group == 0)), "in another order"),
     "a mean over the batch": (lambda b: Loss(-summed(b).mean()), "in micro-batches"),
-    "the whole batch's mean subtracted": (lambda b: Loss((summed(b) - summed(b).mean()).square()), "Σ weight·terms .* in micro-batches"),
+    "the whole batch's mean subtracted": (
+        lambda b: Loss((summed(b) - summed(b).mean()).square()),
+        "Σ weight·terms .* in micro-batches",
+    ),
     "a gradient of the whole batch": (
         lambda b: Loss((summed(b) - summed(b).detach()) * len(b)),
         "the gradient of batch.logps is another in micro-batches",
     ),
-    "a metric averaged already": (lambda b: Loss(-summed(b), metrics={"m": summed(b).mean()}), "'m' is .* in micro-batches"),
+    "a metric averaged already": (
+        lambda b: Loss(-summed(b), metrics={"m": summed(b).mean()}),
+        "'m' is .* in micro-batches",
+    ),
     "chance": (lambda b: Loss(-summed(b) * torch.rand(len(b))), "computed again"),
-    "a signal that is not declared": (lambda b: Loss(-summed(b) * b.values.sum(-1)), 'in `loss`, batch.values .*Declare "value"'),
-    "a column that is not there": (lambda b: Loss(-summed(b) * b.margin), r"no column 'margin'.*check_objective\(…, columns="),
-    "a mistake of its own": (lambda b: Loss(-summed(b) @ torch.ones(1000)), "`loss` failed with RuntimeError"),
+    "a signal that is not declared": (
+        lambda b: Loss(-summed(b) * b.values.sum(-1)),
+        'in `loss`, batch.values .*Declare "value"',
+    ),
+    "a column that is not there": (
+        lambda b: Loss(-summed(b) * b.margin),
+        r"no column 'margin'.*check_objective\(…, columns=",
+    ),
+    "a mistake of its own": (
+        lambda b: Loss(-summed(b) @ torch.ones(1000)),
+        "`loss` failed with RuntimeError",
+    ),
 }
 
 
@@ -147,7 +201,10 @@ def test_a_wrong_loss_is_told_by_its_own_reason(wrong):
 DECLARATIONS = {
     "no data": ({"data": None}, "declares no data"),
     "an unknown role": ({"reads": {"referense"}}, "Did you mean 'reference'"),
-    "an unknown role by an option": ({"reads": property(lambda self: {"referense"})}, "unknown role 'referense'"),
+    "an unknown role by an option": (
+        {"reads": property(lambda self: {"referense"})},
+        "unknown role 'referense'",
+    ),
     "nothing to train": ({"trains": set()}, "must name policy, reward or value"),
     "the reference trained": ({"trains": {"reference"}}, "must name policy, reward or value"),
     "entropy of no policy": ({"trains": {"reward"}, "entropy": True}, "neither `trains` nor `reads`"),
@@ -180,9 +237,18 @@ def test_columns_of_the_data_are_refused_for_rollouts():
 PREPARES = {
     "not rollouts": (lambda r: r.rewards, "must return rollouts, found Tensor"),
     "a tensor of another shape": (lambda r: advantages(r, mean=r.rewards.mean()), "gave mean the shape"),
-    "a tensor that is not finite": (lambda r: advantages(r, ratio=r.rewards.log()), "gave a ratio that is not finite"),
-    "an undeclared signal": (lambda r: advantages(r, kl=r.token_kl()), 'in `prepare`, batch.reference_logps .*Declare "reference"'),
-    "a gradient": (lambda r: advantages(r, free=r.rewards.clone().requires_grad_()), "`prepare` gave free a gradient"),
+    "a tensor that is not finite": (
+        lambda r: advantages(r, ratio=r.rewards.log()),
+        "gave a ratio that is not finite",
+    ),
+    "an undeclared signal": (
+        lambda r: advantages(r, kl=r.token_kl()),
+        'in `prepare`, batch.reference_logps .*Declare "reference"',
+    ),
+    "a gradient": (
+        lambda r: advantages(r, free=r.rewards.clone().requires_grad_()),
+        "`prepare` gave free a gradient",
+    ),
     "padding that counts": (lambda r: r.with_(advantages=r.rewards / r.mask.shape[1]), "with more padding"),
     "the order of samples": (lambda r: r.with_(advantages=r.rewards.cumsum(0)), "in another order"),
     "a mistake of its own": (lambda r: advantages(r, more=1 / 0), "`prepare` failed with ZeroDivisionError"),

@@ -11,7 +11,9 @@ from alignkit.display import TerminalDisplay
 TARGETS = {
     name: {
         measure: {"mean": 10 + row + column / 8, "low": -1.25, "high": 123.5, "count": 3}
-        for column, measure in enumerate(["judge", "letters", "win_rate/judge", "win_rate/letters", "kl", "length", "distinct-2"])
+        for column, measure in enumerate(
+            ["judge", "letters", "win_rate/judge", "win_rate/letters", "kl", "length", "distinct-2"]
+        )
     }
     for row, name in enumerate(["base", "ppo", "ppo best of 4"])
 }
@@ -40,7 +42,11 @@ def test_a_measure_that_a_target_lacks_or_that_is_of_nothing_is_left_empty():
     nothing = {"mean": None, "low": None, "high": None, "count": 0}
     whole = {"mean": 1.0, "low": None, "high": None, "count": 2}
     lines = shown({"one": {"kl": whole, "length": nothing}, "two": {"length": whole}}, 80).splitlines()
-    places = [[match.end() for match in re.finditer("kl|length|1.000", line)] for line in lines if "kl" in line or "1.000" in line]
+    places = [
+        [match.end() for match in re.finditer("kl|length|1.000", line)]
+        for line in lines
+        if "kl" in line or "1.000" in line
+    ]
     kl, length = places[0]
     assert places[1:] == [[kl], [length]]
     assert "None" not in "".join(lines)

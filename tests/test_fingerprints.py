@@ -56,7 +56,10 @@ def code(folder: Path, **files: str) -> dict[str, str]:
     registry = Registry([folder / f"{name}.py" for name in files])
     plan = make_plan(parse_recipe(RECIPE), registry, folder)
     unchanged = dict.fromkeys(plan.stages, "the same")
-    return {name: fingerprint_of(stage_inputs(planned, plan, registry, "base", unchanged)) for name, planned in plan.stages.items()}
+    return {
+        name: fingerprint_of(stage_inputs(planned, plan, registry, "base", unchanged))
+        for name, planned in plan.stages.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Odd data and settings of stages that sample: long prompts, few positions, dropout, sharpened samples, a reward model that is read."""
+"""Odd data and settings of stages that sample: long prompts, few positions, dropout, sharpened samples, a
+reward model that is read.
+"""
 
 import json
 import sys
@@ -39,7 +41,8 @@ class Listener(Objective):
 
     def loss(self, batch):
         assert not batch.scores.requires_grad
-        return Loss(-batch.scores.detach() * (batch.logps * batch.mask).sum(-1), metrics={"scores": batch.scores.abs()})
+        logps = (batch.logps * batch.mask).sum(-1)
+        return Loss(-batch.scores.detach() * logps, metrics={"scores": batch.scores.abs()})
 
 
 @hookimpl
@@ -52,7 +55,9 @@ def register_objectives(register):
 def shop(base, tmp_path):
     recipe = write_recipe(tmp_path, base, ONLINE)
     registry = Registry()
-    return Workshop(make_plan(load_recipe(recipe), registry, tmp_path), registry, tmp_path, Silent(), Accelerator())  # type: ignore[arg-type]
+    return Workshop(
+        make_plan(load_recipe(recipe), registry, tmp_path), registry, tmp_path, Silent(), Accelerator()
+    )  # type: ignore[arg-type]
 
 
 def run(monkeypatch, recipe: Path, out: Path, *more: str) -> None:
@@ -73,14 +78,18 @@ def test_no_more_tokens_are_used_than_the_base_has_positions_for(shop, monkeypat
     assert shop.tokenization(1024).max_length == 4
     assert "max_length 1024 is more than the base has positions for; it is 4 here" in shop.display.notes
     assert shop.tokenization(1024, room=3).max_length == 1
-    with pytest.raises(UserError, match="completions of 4 tokens leave no room for a prompt: the base has positions for 4"):
+    with pytest.raises(
+        UserError, match="completions of 4 tokens leave no room for a prompt: the base has positions for 4"
+    ):
         shop.tokenization(1024, room=4)
 
 
 def test_a_method_that_learns_from_its_samples_trains_without_dropout_and_says_so(shop):
     planned = shop.plan.stages["one"]
     with make_roles(planned, shop, planned.stage) as roles:
-        assert not [module for module in roles.model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+        assert not [
+            module for module in roles.model.modules() if isinstance(module, nn.Dropout) and module.p > 0
+        ]
     assert any("dropout is off in this stage" in note for note in shop.display.notes)
     with shop.roles() as roles:
         roles.add("policy", trainable=True)
@@ -90,7 +99,9 @@ def test_a_method_that_learns_from_its_samples_trains_without_dropout_and_says_s
 def evaluation(monkeypatch, base, folder: Path, settings: str) -> dict:
     (folder / "constant.py").write_text(CONSTANT)
     target = "{base: {best_of: 4, by: constant}}"
-    stage = f"  seen: {{evaluate: [base, {target}], on: pairs, by: [constant, kl], max_tokens: 4, {settings}}}"
+    stage = (
+        f"  seen: {{evaluate: [base, {target}], on: pairs, by: [constant, kl], max_tokens: 4, {settings}}}"
+    )
     run(monkeypatch, write_recipe(folder, base, stage), folder, "--plugin", str(folder / "constant.py"))
     return json.loads((folder / "tiny" / "seen" / "evaluation.json").read_text())["targets"]
 
@@ -108,7 +119,10 @@ def test_samples_that_are_sharpened_or_cut_off_give_no_divergence(monkeypatch, b
 
 def test_an_offline_objective_reads_the_reward_model_that_the_stage_names(monkeypatch, base, tmp_path):
     (tmp_path / "listener.py").write_text(LISTENER)
-    judge, one = "  judge: {train: bradley-terry, on: pairs, steps: 3}\n", "  one: {train: listener, on: pairs, steps: 1, reward: judge}"
+    judge, one = (
+        "  judge: {train: bradley-terry, on: pairs, steps: 3}\n",
+        ("  one: {train: listener, on: pairs, steps: 1, reward: judge}"),
+    )
     plugin = ("--plugin", str(tmp_path / "listener.py"))
     run(monkeypatch, write_recipe(tmp_path, base, judge + one), tmp_path, *plugin)
     (line,) = (tmp_path / "tiny" / "one" / "metrics.jsonl").read_text().splitlines()

@@ -1,4 +1,6 @@
-"""Whole runs from the command line on a tiny local model: killed and resumed, skipped, changed, locked, and mistaken."""
+"""Whole runs from the command line on a tiny local model: killed and resumed, skipped, changed, locked, and
+mistaken.
+"""
 
 import json
 import random
@@ -14,7 +16,9 @@ from safetensors.torch import load_file
 from tiny_runs import WORDS, environment, kill_when, run, write_recipe
 from transformers import AutoModelForCausalLM
 
-FOUR = {name: f"  one: {{train: {name}, on: pairs}}" for name in ("sft", "bradley-terry", "dpo", "unlikelihood")}
+FOUR = {
+    name: f"  one: {{train: {name}, on: pairs}}" for name in ("sft", "bradley-terry", "dpo", "unlikelihood")
+}
 
 
 @pytest.mark.parametrize("objective", FOUR)
@@ -26,13 +30,18 @@ def test_killed_at_random_steps_and_run_again_it_ends_with_the_same_bits(objecti
     assert -signal.SIGKILL in killed
     output = run(recipe, tmp_path / "cut")
     assert "resuming after step" in output or killed[-1] == 0
-    whole, cut = (tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors" for name in ("whole", "cut"))
+    whole, cut = (
+        tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors"
+        for name in ("whole", "cut")
+    )
     assert whole.read_bytes() == cut.read_bytes()
     assert any(value.abs().max() > 0 for key, value in load_file(cut).items() if "lora_B" in key)
 
 
 def test_sigterm_saves_a_checkpoint_and_exits_with_143(base, tmp_path):
-    recipe = write_recipe(tmp_path, base, FOUR["dpo"], **{"steps: 12": "steps: 400", "save_every: 3": "save_every: 1000"})
+    recipe = write_recipe(
+        tmp_path, base, FOUR["dpo"], **{"steps: 12": "steps: 400", "save_every: 3": "save_every: 1000"}
+    )
     assert kill_when(recipe, tmp_path, 2, signal.SIGTERM) == 143
     assert list((tmp_path / "tiny" / "one" / "checkpoints").glob("step-*"))
 
@@ -46,7 +55,10 @@ def test_a_damaged_checkpoint_is_named_and_an_earlier_one_used(base, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:-4] + b"oops")
     output = run(recipe, tmp_path / "cut")
     assert f"checkpoint {newest.name} is damaged" in output
-    whole, cut = (tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors" for name in ("whole", "cut"))
+    whole, cut = (
+        tmp_path / name / "tiny" / "one" / "adapter" / "adapter_model.safetensors"
+        for name in ("whole", "cut")
+    )
     assert whole.read_bytes() == cut.read_bytes()
 
 
@@ -78,15 +90,19 @@ def test_sampled_and_labelled_completions_are_data_for_training(base, tmp_path):
     plugin = tmp_path / "spelling.py"
     plugin.write_text(
         "from alignkit import hookimpl\n\n"
-        "def letters(prompts, completions, **columns):\n    return [float(len(c)) if c else None for c in completions]\n\n"
+        "def letters(prompts, completions, **columns):\n    return [float(len(c)) if c else None for c in "
+        "completions]\n\n"
         "@hookimpl\ndef register_rewards(register):\n    register(letters)\n"
     )
     stages = (
-        "  drawn: {sample: base, on: pairs, per_prompt: 3, max_tokens: 6}\n  ranked: {label: drawn, by: letters}\n"
+        "  drawn: {sample: base, on: pairs, per_prompt: 3, max_tokens: 6}\n  ranked: {label: drawn, by: "
+        "letters}\n"
         "  reward: {train: bradley-terry, on: ranked, steps: 2}"
     )
     run(write_recipe(tmp_path, base, stages), tmp_path, "--plugin", str(plugin))
-    rows = [json.loads(line) for line in (tmp_path / "tiny" / "ranked" / "ranked.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "tiny" / "ranked" / "ranked.jsonl").read_text().splitlines()
+    ]
     assert len(rows) > 30
     for row in rows:
         assert all(row["completions"])
@@ -124,7 +140,9 @@ def register_objectives(register):
     register(Direct)
 '''
     )
-    recipe = write_recipe(tmp_path, base, "  one: {train: {direct: {beta: 0.1}}, on: pairs}\n  two: {train: dpo, on: pairs}")
+    recipe = write_recipe(
+        tmp_path, base, "  one: {train: {direct: {beta: 0.1}}, on: pairs}\n  two: {train: dpo, on: pairs}"
+    )
     run(recipe, tmp_path, "--plugin", str(plugin))
     one, two = (tmp_path / "tiny" / name / "adapter" / "adapter_model.safetensors" for name in ("one", "two"))
     found, expected = load_file(one), load_file(two)
@@ -138,26 +156,42 @@ def test_a_trained_policy_is_exported_and_answers(base, tmp_path):
     alignkit = [sys.executable, "-c", "from alignkit.cli import main; main()"]
 
     def call(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run([*alignkit, *arguments], env=environment(), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [*alignkit, *arguments],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 
     call("export", str(stage), "--to", str(merged), "--merged")
     assert "nothing is overwritten" in call("export", str(stage), "--to", str(merged), "--merged", code=2)
-    assert "holds no trained adapter" in call("sample", str(tmp_path / "tiny" / "two"), "--prompt", "red cat", code=2)
+    assert "holds no trained adapter" in call(
+        "sample", str(tmp_path / "tiny" / "two"), "--prompt", "red cat", code=2
+    )
     assert set(call("sample", str(stage), "--prompt", "red cat", "--max-tokens", "5").split()) <= set(WORDS)
 
     ids = torch.tensor([[3, 4, 5, 6]])
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), str(stage / "adapter"))
+    adapted = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), str(stage / "adapter")
+    )
     plain = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
-    assert not torch.equal(plain(ids).logits, AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)(ids).logits)
-    torch.testing.assert_close(plain(ids).logits, adapted(ids).logits, atol=0.1, rtol=0.05)  # merged in bfloat16
+    assert not torch.equal(
+        plain(ids).logits, AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)(ids).logits
+    )
+    # merged in bfloat16
+    torch.testing.assert_close(plain(ids).logits, adapted(ids).logits, atol=0.1, rtol=0.05)
 
 
 def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
     (tmp_path / "tiny").mkdir()
     with FileLock(tmp_path / "tiny" / ".lock"):
-        assert "another process is running" in run(write_recipe(tmp_path, base, FOUR["sft"]), tmp_path, code=2)
+        assert "another process is running" in run(
+            write_recipe(tmp_path, base, FOUR["sft"]), tmp_path, code=2
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Whole runs of online methods on a tiny local model: what they leave, killed and resumed, skipped, changed, and mistaken."""
+"""Whole runs of online methods on a tiny local model: what they leave, killed and resumed, skipped, changed,
+and mistaken.
+"""
 
 import json
 import random
@@ -39,7 +41,9 @@ def register_rewards(register):
 """
 PPO = """  judge: {train: bradley-terry, on: pairs, steps: 3}
   ppo:
-    train: {ppo: {samples_per_prompt: 2, epochs: 2, minibatches: 2, kl_target: 1}, sft: {weight: 0.1, on: pairs}}
+    train:
+      ppo: {samples_per_prompt: 2, epochs: 2, minibatches: 2, kl_target: 1}
+      sft: {weight: 0.1, on: pairs}
     on: pairs
     reward: judge
     watch: letters
@@ -47,7 +51,11 @@ PPO = """  judge: {train: bradley-terry, on: pairs, steps: 3}
 """
 ALL = (
     PPO
-    + """  reinforce: {train: reinforce, on: pairs, reward: {judge: {standardize: true}, letters: {weight: 0.1}}, steps: 1}
+    + """  reinforce:
+    train: reinforce
+    on: pairs
+    reward: {judge: {standardize: true}, letters: {weight: 0.1}}
+    steps: 1
   rounds:
     repeat: 2
     first: {policy: base}
@@ -66,7 +74,18 @@ ALL = (
     max_tokens: 5
 """
 )
-STAGES = ["judge", "ppo", "reinforce", "policy-1", "policy-2", "drawn", "ranked", "tuned", "judged", "compared"]
+STAGES = [
+    "judge",
+    "ppo",
+    "reinforce",
+    "policy-1",
+    "policy-2",
+    "drawn",
+    "ranked",
+    "tuned",
+    "judged",
+    "compared",
+]
 TARGETS = ["base", "policy-2", "policy-2 best of 3", "ppo", "reinforce"]
 MEASURES = ["distinct-2", "kl", "length", "repetition-4", "unfinished"]
 
@@ -86,7 +105,10 @@ def plugins(folder: Path, **bodies: str) -> list[str]:
     return arguments
 
 
-BOTH = {"letters": REWARD.format(name="letters", more=""), "spaces": REWARD.format(name="spaces", more=".split()")}
+BOTH = {
+    "letters": REWARD.format(name="letters", more=""),
+    "spaces": REWARD.format(name="spaces", more=".split()"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +140,22 @@ def test_every_stage_is_done_a_block_of_stages_too(made):
 
 
 def test_ppo_leaves_the_policy_and_its_value_model_which_began_as_the_reward_model(made):
-    assert json.loads((made / "ppo" / "adapter" / "adapter_config.json").read_text())["task_type"] == "CAUSAL_LM"
-    value, judge = (load_file(made / stage / "adapter_model.safetensors") for stage in ("ppo/adapter-value", "judge/adapter"))
+    assert (
+        json.loads((made / "ppo" / "adapter" / "adapter_config.json").read_text())["task_type"] == "CAUSAL_LM"
+    )
+    value, judge = (
+        load_file(made / stage / "adapter_model.safetensors")
+        for stage in ("ppo/adapter-value", "judge/adapter")
+    )
     assert value.keys() == judge.keys()
     (head,) = (key for key in value if "score" in key)
     assert head not in load_file(made / "ppo" / "adapter" / "adapter_model.safetensors")
     # Eight steps of at most the learning rate 1e-2 away from where it began.
     assert 0 < (value[head] - judge[head]).abs().max() <= 8.1e-2
-    assert {folder.name for folder in (made / "reinforce").iterdir() if folder.is_dir()} >= {"adapter", "rollouts"}
+    assert {folder.name for folder in (made / "reinforce").iterdir() if folder.is_dir()} >= {
+        "adapter",
+        "rollouts",
+    }
     assert not (made / "reinforce" / "adapter-value").exists()
 
 
@@ -155,13 +185,24 @@ def test_samples_are_ranked_by_the_weighted_rewards_and_trained_on_without_an_en
     assert len(drawn) == 40
     assert {finished for row in drawn for finished in row["finished"]} == {True, False}
     assert set("".join(text for row in drawn for text in row["completions"]).split()) <= set(WORDS)
-    known = {(row["prompt"], *said) for row in drawn for said in zip(row["completions"], row["finished"], strict=True)}
+    known = {
+        (row["prompt"], *said)
+        for row in drawn
+        for said in zip(row["completions"], row["finished"], strict=True)
+    }
     for row in ranked:
-        assert {(row["prompt"], *said) for said in zip(row["completions"], row["finished"], strict=True)} <= known
+        assert {
+            (row["prompt"], *said) for said in zip(row["completions"], row["finished"], strict=True)
+        } <= known
         best = max(range(len(row["rewards"])), key=row["rewards"].__getitem__)
         assert row["ranks"][best] == 0
     tokenizer = load_tokenizer(Model(base=str(base)), Registry())
-    data = load(Data(path=str(made / "ranked" / "ranked.jsonl")), Preferences, name="ranked", tokenization=Tokenization(tokenizer, 64))
+    data = load(
+        Data(path=str(made / "ranked" / "ranked.jsonl")),
+        Preferences,
+        name="ranked",
+        tokenization=Tokenization(tokenizer, 64),
+    )
     seen = [
         (completion, finished)
         for group in data.groups
@@ -176,13 +217,22 @@ def test_samples_are_ranked_by_the_weighted_rewards_and_trained_on_without_an_en
 def test_an_evaluation_of_policies_has_each_reward_win_rates_and_measures(made):
     found = json.loads((made / "compared" / "evaluation.json").read_text())
     assert {key: found[key] for key in ("kind", "on", "against", "prompts", "per_prompt", "rewards")} == {
-        "kind": "policies", "on": "shorter", "against": "ppo", "prompts": 10, "per_prompt": 2, "rewards": ["letters", "judge"],
-    }  # fmt: skip
+        "kind": "policies",
+        "on": "shorter",
+        "against": "ppo",
+        "prompts": 10,
+        "per_prompt": 2,
+        "rewards": ["letters", "judge"],
+    }
     assert list(found["targets"]) == TARGETS
     for name, row in found["targets"].items():
         won = [] if name == "ppo" else ["win_rate/letters", "win_rate/judge"]
         assert sorted(row) == sorted(["letters", "judge", *won, *MEASURES])
-        assert all(value["low"] <= value["mean"] <= value["high"] for value in row.values() if value["mean"] is not None)
+        assert all(
+            value["low"] <= value["mean"] <= value["high"]
+            for value in row.values()
+            if value["mean"] is not None
+        )
     assert found["targets"]["ppo"]["kl"]["mean"] == pytest.approx(0, abs=1e-5), "no distance to itself"
 
 
@@ -202,7 +252,12 @@ def test_the_samples_of_an_evaluation_are_the_numbers_in_its_table(made):
 def test_an_evaluation_of_a_reward_model_is_on_pairs(made):
     found = json.loads((made / "judged" / "evaluation.json").read_text())
     assert found["kind"] == "reward models"
-    assert set(found["targets"]["judge"]) == {"accuracy", "length_only_accuracy", "calibration_error", "length_correlation"}
+    assert set(found["targets"]["judge"]) == {
+        "accuracy",
+        "length_only_accuracy",
+        "calibration_error",
+        "length_correlation",
+    }
     assert found["targets"]["judge"]["accuracy"]["count"] == 40
     assert sum(part["count"] for part in found["calibration"]["judge"]) == 40
 
@@ -210,20 +265,30 @@ def test_an_evaluation_of_a_reward_model_is_on_pairs(made):
 def test_the_report_of_the_run_shows_every_stage_target_and_reward(made, tmp_path):
     shutil.copytree(made, tmp_path / "tiny")
     page = write_report(tmp_path / "tiny").read_text()
-    for name in [*STAGES, *TARGETS, *(measure_label(measure, "ppo") for measure in [*MEASURES, "letters", "win_rate/judge"])]:
+    for name in [
+        *STAGES,
+        *TARGETS,
+        *(measure_label(measure, "ppo") for measure in [*MEASURES, "letters", "win_rate/judge"]),
+    ]:
         assert name in page, name
     assert list((tmp_path / "tiny" / "report").glob("*.png"))
 
 
-def test_run_again_everything_is_skipped_and_a_changed_reward_does_again_what_used_it(finished, base, tmp_path):
+def test_run_again_everything_is_skipped_and_a_changed_reward_does_again_what_used_it(
+    finished, base, tmp_path
+):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     recipe = recipe_of(tmp_path, base, ALL)
-    assert run(recipe, tmp_path, *plugins(tmp_path, **BOTH)).count("unchanged since it was done") == len(STAGES)
+    assert run(recipe, tmp_path, *plugins(tmp_path, **BOTH)).count("unchanged since it was done") == len(
+        STAGES
+    )
     changed = {**BOTH, "spaces": BOTH["spaces"].replace("float(len", "2.0 + float(len")}
     output = run(recipe, tmp_path, *plugins(tmp_path, **changed))
     assert sorted(re.findall(r"superseded/(\w+)-", output)) == ["ranked", "tuned"]
     assert output.count("unchanged since it was done") == len(STAGES) - 2
-    before, after = (read_lines(folder / "tiny" / "ranked" / "ranked.jsonl") for folder in (finished, tmp_path))
+    before, after = (
+        read_lines(folder / "tiny" / "ranked" / "ranked.jsonl") for folder in (finished, tmp_path)
+    )
     for old, new in zip(before, after, strict=True):
         assert new["rewards"] == pytest.approx([reward - 2 for reward in old["rewards"]])
 
@@ -246,7 +311,10 @@ def fingerprints(recipe: Path, files: list[str]) -> dict[str, str]:
         (("recipe", "watch: letters", "watch: [letters, spaces]"), {"ppo", "compared"}),
         (("recipe", "letters: {weight: 0.1}", "letters: {weight: 0.2}"), {"reinforce", "compared"}),
         (("recipe", "{best_of: 3", "{best_of: 4"), {"compared"}),
-        (("recipe", "{judge: {standardize: true}", "{judge: {standardize: false}"), {"reinforce", "compared"}),
+        (
+            ("recipe", "{judge: {standardize: true}", "{judge: {standardize: false}"),
+            {"reinforce", "compared"},
+        ),
         (("recipe", "on: pairs, steps: 3", "on: pairs, steps: 4"), set(STAGES)),
         (("recipe", "repeat: 2", "repeat: 3"), {"policy-3", "drawn", "ranked", "tuned", "compared"}),
         (("recipe", "skip: 30", "skip: 31"), {"compared"}),
@@ -257,7 +325,9 @@ def test_what_a_stage_depends_on_decides_whether_it_is_done_again(base, tmp_path
     recipe = recipe_of(tmp_path, base, ALL)
     before = fingerprints(recipe, plugins(tmp_path, **BOTH))
     if change[0] == "plugin":
-        after = fingerprints(recipe, plugins(tmp_path, **{**BOTH, change[1]: BOTH[change[1]] + "# changed\n"}))
+        after = fingerprints(
+            recipe, plugins(tmp_path, **{**BOTH, change[1]: BOTH[change[1]] + "# changed\n"})
+        )
     else:
         assert change[1] in recipe.read_text()
         recipe.write_text(recipe.read_text().replace(*change[1:]))
@@ -273,15 +343,22 @@ def test_ppo_killed_at_any_moment_and_run_again_ends_with_the_same_bits(finished
     step = random.Random().randint(2, 5)
     moments = [  # the first samples are on disk; some step is done; the second batch is prepared
         lambda: (stage / "rollouts" / "ppo" / "000000.jsonl").is_file(),
-        lambda: (stage / "metrics.jsonl").is_file() and (stage / "metrics.jsonl").read_text().count("\n") >= step,
+        lambda: (
+            (stage / "metrics.jsonl").is_file() and (stage / "metrics.jsonl").read_text().count("\n") >= step
+        ),
         lambda: (stage / "rollouts" / "ppo" / "000001").is_dir(),
     ]
     killed = [kill_once(recipe, tmp_path, due, *more) for due in moments]
     assert -signal.SIGKILL in killed
     assert "Done" in run(recipe, tmp_path, *more)
     for name in ("adapter", "adapter-value"):
-        assert weights(stage, name) == weights(finished / "tiny" / "ppo", name), f"killed at step {step}: {name}"
-    both = [read_lines(folder / "rollouts" / "ppo" / "000001.jsonl") for folder in (stage, finished / "tiny" / "ppo")]
+        assert weights(stage, name) == weights(finished / "tiny" / "ppo", name), (
+            f"killed at step {step}: {name}"
+        )
+    both = [
+        read_lines(folder / "rollouts" / "ppo" / "000001.jsonl")
+        for folder in (stage, finished / "tiny" / "ppo")
+    ]
     assert both[0] == both[1]
 
 
@@ -311,9 +388,17 @@ def test_an_evaluation_killed_between_its_targets_goes_on_with_the_rest(finished
 def test_a_mistaken_reward_is_one_message_with_its_name_and_the_prompt_and_nothing_is_trained(
     base, tmp_path, monkeypatch, capsys, answer, words
 ):
-    text = REWARD.format(name="odd", more="").replace("[float(len(completion)) for completion in completions]", answer)
+    text = REWARD.format(name="odd", more="").replace(
+        "[float(len(completion)) for completion in completions]", answer
+    )
     stages = "  one: {train: {reinforce: {samples_per_prompt: 2}}, on: pairs, reward: odd, steps: 2}"
-    arguments = ["run", str(recipe_of(tmp_path, base, stages)), "--out", str(tmp_path), *plugins(tmp_path, odd=text)]
+    arguments = [
+        "run",
+        str(recipe_of(tmp_path, base, stages)),
+        "--out",
+        str(tmp_path),
+        *plugins(tmp_path, odd=text),
+    ]
     monkeypatch.setattr(sys, "argv", ["alignkit", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main()

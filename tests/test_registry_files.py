@@ -1,4 +1,6 @@
-"""Plugin files: whatever they are called they take no other module's place, and what is wrong with them is one message."""
+"""Plugin files: whatever they are called they take no other module's place, and what is wrong with them is
+one message.
+"""
 
 import inspect
 import json
@@ -44,22 +46,35 @@ def test_what_a_file_defines_can_be_pickled_and_inspected(tmp_path):
 
 def test_files_may_be_called_like_a_packages_plugin_and_like_each_other(tmp_path):
     (tmp_path / "other").mkdir()
-    files = [write(tmp_path, "length.py", REWARD.format(name="mine")), write(tmp_path / "other", "length.py", REWARD.format(name="yours"))]
+    files = [
+        write(tmp_path, "length.py", REWARD.format(name="mine")),
+        write(tmp_path / "other", "length.py", REWARD.format(name="yours")),
+    ]
     registry = Registry([*files, files[0]])
     assert {"mine", "yours", "length"} <= registry.rewards.items.keys()
     assert registry.rewards.get("mine").name == "mine"
     assert registry.rewards.source_hash("mine") != registry.rewards.source_hash("yours")
-    assert [plugin.name for plugin in registry.plugins if plugin.source in map(str, files)] == ["length", "length"]
+    assert [plugin.name for plugin in registry.plugins if plugin.source in map(str, files)] == [
+        "length",
+        "length",
+    ]
 
 
 def test_what_they_register_may_not_be_called_like_a_packages(tmp_path):
-    with pytest.raises(UserError, match=r"two plugins register the reward 'length': alignkit .* and .*mine.py"):
+    with pytest.raises(
+        UserError, match=r"two plugins register the reward 'length': alignkit .* and .*mine.py"
+    ):
         Registry([write(tmp_path, "mine.py", REWARD.format(name="length"))])
 
 
 def test_a_hook_that_fails_is_one_message(tmp_path):
-    text = "from alignkit import hookimpl\n@hookimpl\ndef register_rewards(register): register(lambda p, c: [], nam='x')\n"
-    with pytest.raises(UserError, match=r"plugin 'raising' \(.*raising.py\) does not load: TypeError: .*'nam'"):
+    text = (
+        "from alignkit import hookimpl\n@hookimpl\ndef register_rewards(register): register(lambda p, c: "
+        "[], nam='x')\n"
+    )
+    with pytest.raises(
+        UserError, match=r"plugin 'raising' \(.*raising.py\) does not load: TypeError: .*'nam'"
+    ):
         Registry([write(tmp_path, "raising.py", text)])
 
 

@@ -44,13 +44,25 @@ def test_after_the_block_a_bare_name_is_its_last_round_and_a_numbered_one_that_r
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"train": {"ppo": {}, "sft": {"weight": 0.1, "on": "drawn"}}}, {"train": {"ppo": {}, "sft": {"weight": 0.1, "on": "drawn-1"}}}),
+        (
+            {"train": {"ppo": {}, "sft": {"weight": 0.1, "on": "drawn"}}},
+            {"train": {"ppo": {}, "sft": {"weight": 0.1, "on": "drawn-1"}}},
+        ),
         ({"reward": "drawn"}, {"reward": "drawn-1"}),
-        ({"reward": ["drawn", {"length": {"unit": "words"}}]}, {"reward": ["drawn-1", {"length": {"unit": "words"}}]}),
+        (
+            {"reward": ["drawn", {"length": {"unit": "words"}}]},
+            {"reward": ["drawn-1", {"length": {"unit": "words"}}]},
+        ),
         ({"watch": {"drawn": {"weight": 2}}}, {"watch": {"drawn-1": {"weight": 2}}}),
         ({"held_out": "drawn"}, {"held_out": "drawn-1"}),
-        ({"evaluate": {"drawn": {"best_of": 4, "by": "drawn"}}}, {"evaluate": {"drawn-1": {"best_of": 4, "by": "drawn-1"}}}),
-        ({"evaluate": [{"x": {"best_of": 2, "by": [{"drawn": {}}]}}]}, {"evaluate": [{"x": {"best_of": 2, "by": [{"drawn-1": {}}]}}]}),
+        (
+            {"evaluate": {"drawn": {"best_of": 4, "by": "drawn"}}},
+            {"evaluate": {"drawn-1": {"best_of": 4, "by": "drawn-1"}}},
+        ),
+        (
+            {"evaluate": [{"x": {"best_of": 2, "by": [{"drawn": {}}]}}]},
+            {"evaluate": [{"x": {"best_of": 2, "by": [{"drawn-1": {}}]}}]},
+        ),
     ],
 )
 def test_a_reference_is_found_wherever_it_stands(body, expected):
@@ -75,8 +87,16 @@ def test_what_is_no_reference_stays(body):
 
 
 def test_two_blocks_follow_each_other():
-    first = {"repeat": 2, "first": {"policy": "base"}, "stages": {"policy": {"train": "raft", "start": "policy"}}}
-    second = {"repeat": 1, "first": {"better": "policy"}, "stages": {"better": {"train": "raft", "start": "better"}}}
+    first = {
+        "repeat": 2,
+        "first": {"policy": "base"},
+        "stages": {"policy": {"train": "raft", "start": "policy"}},
+    }
+    second = {
+        "repeat": 1,
+        "first": {"better": "policy"},
+        "stages": {"better": {"train": "raft", "start": "better"}},
+    }
     flat = unroll({"one": first, "two": second})
     assert flat["policy-2"]["start"] == "policy-1"
     assert flat["better-1"]["start"] == "policy-2"
@@ -98,12 +118,25 @@ def by_hand(rounds, judge, mixture):
     policy = "sft"
     for number in range(1, rounds + 1):
         stages[f"judge-{number}"] = {"train": "bradley-terry", "on": "pairs", "start": policy}
-        reward = {f"judge-{number}": {"standardize": True}, "length": {"weight": 0.1}} if judge else f"judge-{number}"
+        reward = (
+            {f"judge-{number}": {"standardize": True}, "length": {"weight": 0.1}}
+            if judge
+            else f"judge-{number}"
+        )
         online = {"ppo": {}, "sft": {"weight": 0.1, "on": "pairs"}} if mixture else "ppo"
-        stages[f"policy-{number}"] = {"train": online, "on": "prompts", "start": policy, "reward": reward, "steps": 3}
+        stages[f"policy-{number}"] = {
+            "train": online,
+            "on": "prompts",
+            "start": policy,
+            "reward": reward,
+            "steps": 3,
+        }
         policy = f"policy-{number}"
     target = {policy: {"best_of": 4, "by": f"judge-{rounds}"}, "sft": None}
-    return {**stages, "compare": {"evaluate": target, "on": "prompts", "by": f"judge-{rounds}", "against": policy}}
+    return {
+        **stages,
+        "compare": {"evaluate": target, "on": "prompts", "by": f"judge-{rounds}", "against": policy},
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -154,8 +187,16 @@ def changed(**more):
         (changed(rounds=3), "stages.loop.rounds", "keys repeat, stages, first"),
         ({"policy-1": {"train": "sft", "on": "prompts"}, **changed()}, "stages.loop", "'policy-1'"),
         ({**changed(), "policy-1": {"train": "sft", "on": "prompts"}}, "stages.policy-1", "'policy-1'"),
-        (changed(stages={"base": {"train": "sft", "on": "prompts"}}, first=None), "stages.loop.stages.base", "the base"),
-        (changed(stages={"inner": {"repeat": 2, "stages": {}}}, first=None), "stages.loop.stages.inner", "block"),
+        (
+            changed(stages={"base": {"train": "sft", "on": "prompts"}}, first=None),
+            "stages.loop.stages.base",
+            "the base",
+        ),
+        (
+            changed(stages={"inner": {"repeat": 2, "stages": {}}}, first=None),
+            "stages.loop.stages.inner",
+            "block",
+        ),
     ],
 )
 def test_a_mistake_in_a_block_names_its_place(stages, where, words):

@@ -28,7 +28,14 @@ def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None,
     prompts = [Group([3 + i, 4, 5 + 2 * i][: 1 + i % 3]) for i in range(6)]
     draw = TableDraw(roles, prompts, reward or (lambda tokens: sum(tokens) / 97 / len(tokens)), max_tokens=7)
     terms = [TrainingTerm(objective, 1.0, prompts, draw=draw), *extra]
-    options = {"batch_size": 3, "learning_rate": 1e-2, "micro_batch_tokens": budget, "max_grad_norm": 1e9, "save_every": 2, **settings}
+    options = {
+        "batch_size": 3,
+        "learning_rate": 1e-2,
+        "micro_batch_tokens": budget,
+        "max_grad_norm": 1e9,
+        "save_every": 2,
+        **settings,
+    }
     return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
 
 
@@ -84,7 +91,9 @@ def test_packing_and_micro_batches_change_nothing(objective, tmp_path):
 
 
 @pytest.mark.parametrize("objective", ONLINE, ids=IDS)
-def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(objective, tmp_path, monkeypatch):
+def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(
+    objective, tmp_path, monkeypatch
+):
     # A prompt with its samples has at most 24 tokens, 17 where two roles train.
     trainer = longer(fresh(objective), tmp_path, budget=40, steps=1)
     widths = []
@@ -108,12 +117,15 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("objective", ONLINE, ids=IDS)
 @pytest.mark.parametrize("phase", ["sampling", "scoring", "prepare", "step"])
-def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_samples_once(objective, phase, tmp_path, monkeypatch):
+def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_samples_once(
+    objective, phase, tmp_path, monkeypatch
+):
     steps = 8 if objective.epochs * objective.minibatches > 1 else 5
     whole = longer(fresh(objective), tmp_path / "whole", steps=steps)
     whole.run()
     sampled = []
-    for deaths in range(3):  # two runs die in the phase, the second time later than the first; the last one lives
+    # two runs die in the phase, the second time later than the first; the last one lives
+    for deaths in range(3):
         trainer = longer(fresh(objective), tmp_path / "cut", steps=steps)
         draw, term = trainer.terms[0].draw, trainer.terms[0].objective
         count = {"left": (4 - deaths if phase == "step" else 2 + deaths) if deaths < 2 else math.inf}
@@ -144,7 +156,10 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
         assert torch.equal(weight, trainer.parameters[name]), name
     assert sorted(sampled) == sorted(set(sampled)), "a batch was sampled twice"
     times = ("tokens_per_second", "memory_gb", "rollouts/seconds")
-    kept = [[{k: v for k, v in line.items() if k not in times} for line in lines(tmp_path / name)] for name in ("whole", "cut")]
+    kept = [
+        [{k: v for k, v in line.items() if k not in times} for line in lines(tmp_path / name)]
+        for name in ("whole", "cut")
+    ]
     assert kept[0] == kept[1]
 
 
@@ -181,7 +196,9 @@ def test_samples_without_an_opinion_are_left_out(tmp_path):
     trainer = longer(Reinforce(samples_per_prompt=4, baseline="none"), tmp_path, reward=reward)
     values = trainer.sources[0].begin(0)
     assert 0 < values["rollouts/abstained"] < 1
-    assert all(completion[0] % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions)
+    assert all(
+        completion[0] % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions
+    )
 
 
 def test_a_reward_that_abstains_from_everything_is_told(tmp_path):
@@ -231,7 +248,11 @@ def test_damaged_rollouts_are_refused_by_name(tmp_path):
     longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2).sources[0].begin(0)
     (tmp_path / "rollouts" / "reinforce" / "000000" / "tensors.safetensors").write_bytes(b"")
     again = longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2)
-    with pytest.raises(UserError, match=r"these rollouts are damaged: the SHA-256 of tensors\.safetensors differs"):
+    with pytest.raises(
+        UserError,
+        match=r"these rollouts are damaged: the SHA-256 of tensors\.safetensors "
+        r"differs",
+    ):
         again.run()
 
 

@@ -23,7 +23,9 @@ OBJECTIVES = [SupervisedFineTuning(), BradleyTerry(), DirectPreferenceOptimizati
 
 
 def groups(count=12, seed=0):
-    found = [group for group in random_groups(random.Random(seed), count * 3, most=4) if len(group.completions) > 1]
+    found = [
+        group for group in random_groups(random.Random(seed), count * 3, most=4) if len(group.completions) > 1
+    ]
     return found[:count]
 
 
@@ -49,7 +51,10 @@ def step_gradient(one):
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
 def test_the_gradient_does_not_depend_on_the_micro_batch_size(objective, tmp_path):
-    outcomes = [step_gradient(trainer(tmp_path / str(tokens), [objective], micro_batch_tokens=tokens)) for tokens in (1, 40, 10_000)]
+    outcomes = [
+        step_gradient(trainer(tmp_path / str(tokens), [objective], micro_batch_tokens=tokens))
+        for tokens in (1, 40, 10_000)
+    ]
     reference, values = outcomes[-1]
     assert any(gradient.abs().max() > 1e-3 for gradient in reference.values())
     for gradients, others in outcomes[:-1]:
@@ -77,7 +82,9 @@ def test_cached_reference_log_probabilities_are_read_back_not_computed_again(tmp
     again = trainer(tmp_path)
     signals = again.roles.signals
     monkeypatch.setattr(
-        again.roles, "signals", lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o)
+        again.roles,
+        "signals",
+        lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o),
     )
     second = step_gradient(again)[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -124,7 +131,9 @@ def test_a_run_cut_in_two_ends_with_the_same_bits(tmp_path):
     resumed = trainer(tmp_path / "cut", steps=9, save_every=4)
     resumed.run()
     assert any("resuming after step 4" in note for note in resumed.display.notes)
-    assert all(torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items())
+    assert all(
+        torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items()
+    )
     lines = [
         [
             {k: v for k, v in line.items() if k not in ("tokens_per_second", "memory_gb")}
@@ -145,7 +154,9 @@ def test_every_optimizer_resumes_exactly(optimizer, tmp_path):
     shutil.rmtree(checkpoint)
     resumed = trainer(tmp_path / "whole", steps=4, save_every=2, optimizer=optimizer)
     resumed.run()
-    assert all(torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items())
+    assert all(
+        torch.equal(whole.parameters[name], parameter) for name, parameter in resumed.parameters.items()
+    )
 
 
 def test_held_out_metrics_stand_beside_the_length_only_baseline(tmp_path):
@@ -164,7 +175,9 @@ def test_the_schedule_warms_up_then_falls_to_zero():
     assert rates[6] == pytest.approx(0.5)
     assert learning_rate(settings, 10, 10) == pytest.approx(0)
     assert learning_rate(Training(learning_rate=1.0, warmup=0, schedule="linear"), 5, 10) == 0.5
-    assert learning_rate(Training(learning_rate=1.0, warmup=3, schedule="constant"), 1, 10) == pytest.approx(2 / 3)
+    assert learning_rate(Training(learning_rate=1.0, warmup=3, schedule="constant"), 1, 10) == pytest.approx(
+        2 / 3
+    )
 
 
 def test_a_rate_that_throws_the_weights_out_of_range_is_caught_before_they_are_saved(tmp_path):
@@ -175,7 +188,9 @@ def test_a_rate_that_throws_the_weights_out_of_range_is_caught_before_they_are_s
 
 
 @pytest.mark.parametrize("moment", ["evaluate", "_save"])
-def test_sigterm_in_the_last_step_ends_the_run_and_the_next_one_has_nothing_left_to_do(tmp_path, monkeypatch, moment):
+def test_sigterm_in_the_last_step_ends_the_run_and_the_next_one_has_nothing_left_to_do(
+    tmp_path, monkeypatch, moment
+):
     one = trainer(tmp_path, steps=2)
     original = getattr(one, moment)
 
@@ -212,13 +227,17 @@ class Remembers(Objective):
 
 
 def test_a_state_that_no_checkpoint_can_carry_is_named_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match="it keeps 'mean' in its state, a Tensor; numbers are expected") as caught:
+    with pytest.raises(
+        UserError, match="it keeps 'mean' in its state, a Tensor; numbers are expected"
+    ) as caught:
         trainer(tmp_path, [Remembers()], steps=1).run()
     assert caught.value.where == "objective 'remembers'"
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-8] + bytes(8)])
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-8] + bytes(8)]
+)
 def test_a_damaged_shard_of_reference_log_probabilities_is_named_and_computed_again(tmp_path, damage):
     first = step_gradient(trainer(tmp_path))[0]
     shard = next((tmp_path / "signals" / "train-0").rglob("*.safetensors"))

@@ -1,4 +1,6 @@
-"""Whole runs of the command line on a tiny local model: the base, a recipe, a run, and a run that is killed."""
+"""Whole runs of the command line on a tiny local model: the base, a recipe, a run, and a run that is
+killed.
+"""
 
 import json
 import os
@@ -14,7 +16,23 @@ from conftest import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-WORDS = ["red", "blue", "green", "cat", "dog", "bird", "runs", "sleeps", "eats", "today", "now", "well", "badly", "never", "always"]
+WORDS = [
+    "red",
+    "blue",
+    "green",
+    "cat",
+    "dog",
+    "bird",
+    "runs",
+    "sleeps",
+    "eats",
+    "today",
+    "now",
+    "well",
+    "badly",
+    "never",
+    "always",
+]
 RECIPE = """
 name: tiny
 model: {{base: {base}, quantization: none, dtype: float32, lora: {{r: 4, dropout: 0.1}}}}
@@ -31,11 +49,15 @@ def make_base(folder: Path) -> Path:
     words = {"<pad>": 0, "<eos>": 1, **{word: i + 2 for i, word in enumerate(WORDS)}}
     inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>").save_pretrained(
+        folder
+    )
     tiny_model(vocab_size=len(words)).save_pretrained(folder)
     rng = random.Random(0)
     text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
-    rows = [{"prompt": text(), "chosen": f" {text()} well", "rejected": f" {text()} badly"} for _ in range(40)]
+    rows = [
+        {"prompt": text(), "chosen": f" {text()} well", "rejected": f" {text()} badly"} for _ in range(40)
+    ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -50,7 +72,16 @@ def write_recipe(folder: Path, base: Path, stages: str, **changes: str) -> Path:
 
 
 def command(recipe: Path, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-c", "from alignkit.cli import main; main()", "run", str(recipe), "--out", str(out), *more]
+    return [
+        sys.executable,
+        "-c",
+        "from alignkit.cli import main; main()",
+        "run",
+        str(recipe),
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 def environment() -> dict[str, str]:
@@ -58,7 +89,14 @@ def environment() -> dict[str, str]:
 
 
 def run(recipe: Path, out: Path, *more: str, code: int = 0) -> str:
-    done = subprocess.run(command(recipe, out, *more), env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command(recipe, out, *more),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -66,12 +104,18 @@ def run(recipe: Path, out: Path, *more: str, code: int = 0) -> str:
 def kill_when(recipe: Path, out: Path, lines: int, number: int = signal.SIGKILL) -> int:
     """Start a run and send it a signal once its stage `one` has written so many metrics lines."""
     metrics = out / "tiny" / "one" / "metrics.jsonl"
-    return kill_once(recipe, out, lambda: metrics.is_file() and metrics.read_text().count("\n") >= lines, number=number)
+    return kill_once(
+        recipe, out, lambda: metrics.is_file() and metrics.read_text().count("\n") >= lines, number=number
+    )
 
 
-def kill_once(recipe: Path, out: Path, due: Callable[[], bool], *more: str, number: int = signal.SIGKILL) -> int:
+def kill_once(
+    recipe: Path, out: Path, due: Callable[[], bool], *more: str, number: int = signal.SIGKILL
+) -> int:
     """Start a run and send it a signal when it is due; returns its exit code."""
-    process = subprocess.Popen(command(recipe, out, *more), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command(recipe, out, *more), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if due():

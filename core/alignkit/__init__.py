@@ -1,4 +1,6 @@
-"""alignkit: a method is a loss over log-probabilities; everything else is the engine's. This module is the public API."""
+"""alignkit: a method is a loss over log-probabilities; everything else is the engine's. This module is the
+public API.
+"""
 
 from importlib.metadata import version
 
@@ -10,7 +12,17 @@ from alignkit.data.messages import text_of
 from alignkit.errors import UserError
 from alignkit.evaluation.samples import Samples
 from alignkit.hookspecs import hookimpl
-from alignkit.objective import Demonstrations, Labelled, Loss, Objective, OnlineObjective, Preferences, Prompts, Reward, needed_column
+from alignkit.objective import (
+    Demonstrations,
+    Labelled,
+    Loss,
+    Objective,
+    OnlineObjective,
+    Preferences,
+    Prompts,
+    Reward,
+    needed_column,
+)
 from alignkit.sampling.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")

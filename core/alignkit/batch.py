@@ -29,7 +29,9 @@ SIGNALS = {
 
 
 class MissingSignal(AttributeError):
-    """A signal that the objective neither declares nor prepares, its author's mistake; the message says how to get it."""
+    """A signal that the objective neither declares nor prepares, its author's mistake; the message says how
+    to get it.
+    """
 
 
 class MissingColumn(UserError, MissingSignal):
@@ -73,13 +75,21 @@ class Batch:
             if name in source:
                 return source[name]
         if name in SIGNALS:
-            raise MissingSignal(f"batch.{name} was read, but the objective does not declare it. Declare {SIGNALS[name]}.")
+            raise MissingSignal(
+                f"batch.{name} was read, but the objective does not declare it. Declare {SIGNALS[name]}."
+            )
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        if "rewards" in self.signals:  # samples of the policy carry no columns of the data, only what `prepare` adds
-            raise MissingSignal(f"batch.{name} was read, but `prepare` adds no {name!r}. Signals here: {signals}; columns: {columns}.")
+        # samples of the policy carry no columns of the data, only what `prepare` adds
+        if "rewards" in self.signals:
+            raise MissingSignal(
+                f"batch.{name} was read, but `prepare` adds no {name!r}. Signals here: "
+                f"{signals}; columns: {columns}."
+            )
         raise MissingColumn(
-            f"the objective reads batch.{name}, but the data has no column {name!r}; columns found: {columns}; signals: {signals}",
-            hint=f"Give every row a number {name!r}, with `rename: {{FOUND: {name}}}` in the data entry where it has another name, "
+            f"the objective reads batch.{name}, but the data has no column {name!r}; columns found: "
+            f"{columns}; signals: {signals}",
+            hint=f"Give every row a number {name!r}, with `rename: {{FOUND: {name}}}` in the data entry "
+            "where it has another name, "
             "or turn off the option that reads it.",
         )
 
@@ -103,7 +113,9 @@ class Batch:
         return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
 
     def pairs(self) -> Pairs:
-        """Every (better, worse) pair of each group by the column `rank` (lower is better); ties give no pair."""
+        """Every (better, worse) pair of each group by the column `rank` (lower is better); ties give no
+        pair.
+        """
         import torch
 
         rank, group = self.rank, self.group
@@ -125,7 +137,14 @@ class Rollouts(Batch):
         """The completions that `index` (K,) names, in that order."""
         keep = {name: value[index] for name, value in self.signals.items()}
         columns = {name: value[index] for name, value in self.columns.items()}
-        return replace(self, tokens=self.tokens[index], mask=self.mask[index], group=self.group[index], columns=columns, signals=keep)
+        return replace(
+            self,
+            tokens=self.tokens[index],
+            mask=self.mask[index],
+            group=self.group[index],
+            columns=columns,
+            signals=keep,
+        )
 
     def other_mean(self, values: Tensor) -> Tensor:
         """For each completion the mean of `values` (N,) over the others of its group; 0 where it is alone."""
@@ -138,10 +157,11 @@ class Rollouts(Batch):
         return (total[self.group] - values) / others
 
     def token_kl(self, estimator: str = "k1") -> Tensor:
-        """(N, T) Schulman's estimates of KL(π‖π_ref) at each sampled token, as at sampling; zero outside the mask.
+        """(N, T) Schulman's estimates of KL(π‖π_ref) at each sampled token, as at sampling; zero outside the
+        mask.
 
-        With log r = log π_ref − log π: k1 = −log r, k2 = (log r)²/2, k3 = r − 1 − log r. k1 and k3 have the divergence as their
-        mean, k2 nearly so. Source: http://joschu.net/blog/kl-approx.html.
+        With log r = log π_ref − log π: k1 = −log r, k2 = (log r)²/2, k3 = r − 1 − log r. k1 and k3 have the
+        divergence as their mean, k2 nearly so. Source: http://joschu.net/blog/kl-approx.html.
         """
         log_ratio = (self.reference_logps - self.logps) * self.mask
         if estimator == "k1":

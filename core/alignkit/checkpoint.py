@@ -1,7 +1,8 @@
 """Files that survive a crash: atomic writes, verified checkpoints, and the lock on a run's folder.
 
-A checkpoint is a folder `step-N` with `tensors.safetensors`, `state.json` and `manifest.json` (SHA-256 of both). It is
-written beside its place, synced, then renamed, so it is either absent or whole; one damaged later is named and removed.
+A checkpoint is a folder `step-N` with `tensors.safetensors`, `state.json` and `manifest.json` (SHA-256 of
+both). It is written beside its place, synced, then renamed, so it is either absent or whole; one damaged
+later is named and removed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
-    """Write `folder/step-N` atomically, then drop all but the newest `keep`; returns the step of the oldest kept."""
+    """Write `folder/step-N` atomically, then drop all but the newest `keep`; returns the step of the oldest
+    kept.
+    """
     from safetensors.torch import save_file
 
     def write(place: Path) -> None:
@@ -47,7 +50,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
 
 
 def latest_checkpoint(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint. Damaged ones before it are named through `warn` and removed: kept, they would count as the newest."""
+    """The newest whole checkpoint. Damaged ones before it are named through `warn` and removed: kept, they
+    would count as the newest.
+    """
     from safetensors.torch import load_file
 
     for place in sorted(folder.glob("step-*"), reverse=True):
@@ -141,22 +146,33 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Tell a full disk, and places that cannot be read or written, as the user's to mend; `target` where the error names no file."""
+    """Tell a full disk, and places that cannot be read or written, as the user's to mend; `target` where the
+    error names no file.
+    """
     try:
         yield
     except Exception as error:
         place = str(getattr(error, "filename", None) or target)
         number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):  # safetensors reports it in words only
+        # safetensors reports it in words only
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise UserError(
-                "no space left on the disk", where=place, hint="Free space and run the same command again; it goes on where it was."
+                "no space left on the disk",
+                where=place,
+                hint="Free space and run the same command again; it goes on where it was.",
             ) from error
         if number == errno.EROFS:
-            raise UserError("this place is on a read-only disk", where=place, hint="Choose another place.") from error
+            raise UserError(
+                "this place is on a read-only disk", where=place, hint="Choose another place."
+            ) from error
         if isinstance(error, PermissionError):
             unreadable = os.path.exists(place) and not os.access(place, os.R_OK)
             done = "read" if unreadable else "written"
-            raise UserError(f"this place cannot be {done}", where=place, hint="Change its permissions, or choose another place.") from error
+            raise UserError(
+                f"this place cannot be {done}",
+                where=place,
+                hint="Change its permissions, or choose another place.",
+            ) from error
         raise
 
 
@@ -172,10 +188,14 @@ def locked(folder: Path) -> Iterator[None]:
             lock.acquire()
     except Timeout as error:
         raise UserError(
-            "another process is running in this folder", where=str(folder), hint="Wait for it, or choose another --out."
+            "another process is running in this folder",
+            where=str(folder),
+            hint="Wait for it, or choose another --out.",
         ) from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError("a file stands where a folder is needed", where=str(error.filename), hint="Choose another --out.") from error
+        raise UserError(
+            "a file stands where a folder is needed", where=str(error.filename), hint="Choose another --out."
+        ) from error
     try:
         yield
     finally:

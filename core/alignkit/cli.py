@@ -29,13 +29,17 @@ app = typer.Typer(
 )
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a YAML file.")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, each replaces one value of the recipe.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key.path=value, each replaces one value of the recipe.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run: the folder with a folder for each stage.")]
 
 
 @app.command()
-def run(recipe: RecipeArgument, overrides: Overrides = None, out: Out = Path("runs"), plugin: Plugins = None) -> None:
+def run(
+    recipe: RecipeArgument, overrides: Overrides = None, out: Out = Path("runs"), plugin: Plugins = None
+) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones resumed."""
     plan, registry = _plan(recipe, overrides, plugin)
     from alignkit.display import TerminalDisplay
@@ -56,18 +60,30 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, plugin: Plugins =
     """Validate a recipe and print its plan; loads no weights."""
     plan, _ = _plan(recipe, overrides, plugin)
     model = plan.recipe.model
-    typer.echo(f"{plan.recipe.name}: {model.base}, {model.quantization}, LoRA r={model.lora.r}, seed {plan.recipe.seed}")
+    typer.echo(
+        f"{plan.recipe.name}: {model.base}, {model.quantization}, LoRA r={model.lora.r}, seed "
+        f"{plan.recipe.seed}"
+    )
     for line in plan.lines():
         typer.echo(f"  {line}")
 
 
 @app.command()
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: Plugins = None) -> None:
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: Plugins = None
+) -> None:
     """List the plugins and what each registers."""
     from alignkit.registry import Registry
 
     registry = Registry(plugin)
-    kinds = (registry.objectives, registry.rewards, registry.formats, registry.models, registry.samplers, registry.evaluators)
+    kinds = (
+        registry.objectives,
+        registry.rewards,
+        registry.formats,
+        registry.models,
+        registry.samplers,
+        registry.evaluators,
+    )
     shelves = {shelf.kind: shelf for shelf in kinds}
     listing = [
         {
@@ -92,13 +108,20 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     width = max((len(item["name"]) for item in listing), default=0)
     for item in listing:
         registered = (
-            "; ".join(f"{kind} {_listed(kind, names, item['not_usable'])}" for kind, names in item["registers"].items()) or "nothing"
+            "; ".join(
+                f"{kind} {_listed(kind, names, item['not_usable'])}"
+                for kind, names in item["registers"].items()
+            )
+            or "nothing"
         )
         typer.echo(f"{item['name']:<{width}}  {registered}  ({item['source']})")
 
 
 @app.command()
-def objectives(name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None, plugin: Plugins = None) -> None:
+def objectives(
+    name: Annotated[str | None, typer.Argument(help="Show this one with its options.")] = None,
+    plugin: Plugins = None,
+) -> None:
     """List the objectives, or show one with its options and defaults."""
     from alignkit.registry import Registry
 
@@ -106,17 +129,25 @@ def objectives(name: Annotated[str | None, typer.Argument(help="Show this one wi
     if name is None:
         width = max((len(known) for known in registry.objectives.items), default=0)
         for known, cls in sorted(registry.objectives.items.items()):
-            typer.echo(f"{known:<{width}}  {(cls.__doc__ or '').strip().splitlines()[0] if cls.__doc__ else ''}")
+            typer.echo(
+                f"{known:<{width}}  {(cls.__doc__ or '').strip().splitlines()[0] if cls.__doc__ else ''}"
+            )
         return
     cls = registry.objectives.get(name)
     typer.echo(f"{name}: {(cls.__doc__ or '').strip()}\n")
     typer.echo(f"  data    {cls.data.__name__}")
     for declaration in ("trains", "reads"):
         roles = getattr(cls, declaration)
-        typer.echo(f"  {declaration:<6}  {'an option decides' if isinstance(roles, property) else ', '.join(sorted(roles)) or 'none'}")
+        typer.echo(
+            f"  {declaration:<6}  "
+            f"{'an option decides' if isinstance(roles, property) else ', '.join(sorted(roles)) or 'none'}"
+        )
     for option, info in cls.model_fields.items():
         limits = f" ({', '.join(map(str, info.metadata))})" if info.metadata else ""
-        typer.echo(f"  {option}: {_type_name(info.annotation)} = {info.default!r}{limits}  {info.description or ''}".rstrip())
+        typer.echo(
+            f"  {option}: {_type_name(info.annotation)} = {info.default!r}{limits}  "
+            f"{info.description or ''}".rstrip()
+        )
 
 
 @app.command()
@@ -144,7 +175,9 @@ def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) 
 def _listed(kind: str, names: list[str], not_usable: dict[str, str]) -> str:
     """The names, samplers that cannot be used here with the reason."""
     reasons = not_usable if kind == "sampler" else {}
-    return ", ".join(f"{name} (not usable here: {reasons[name]})" if name in reasons else name for name in names)
+    return ", ".join(
+        f"{name} (not usable here: {reasons[name]})" if name in reasons else name for name in names
+    )
 
 
 def _type_name(annotation: Any) -> str:

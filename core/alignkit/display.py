@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")  # shown elsewhere, or only in metrics.jsonl
+# shown elsewhere, or only in metrics.jsonl
+QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
 QUIET_KINDS = ("logps/", "rollouts/", "objective/", "policy/", "val/")
 LINE_SECONDS = 10.0
 GAP = 3  # between the columns of a table
@@ -37,10 +38,15 @@ class TerminalDisplay:
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def table(self, targets: dict[str, dict[str, dict[str, float | None]]]) -> None:
-        """Measured intervals, a line a target; in several parts where they are wider than the console, so that numbers stay whole."""
+        """Measured intervals, a line a target; in several parts where they are wider than the console, so
+        that numbers stay whole.
+        """
         names = list(dict.fromkeys(name for values in targets.values() for name in values))
         cells = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
-        widths = {name: max(map(len, [name, *"\n".join(column).splitlines()])) + GAP for name, column in cells.items()}
+        widths = {
+            name: max(map(len, [name, *"\n".join(column).splitlines()])) + GAP
+            for name, column in cells.items()
+        }
         taken = max(map(len, targets)) + 2  # by the targets' names and the edges
         parts: list[list[str]] = []
         for name in names:
@@ -49,7 +55,9 @@ class TerminalDisplay:
             parts[-1].append(name)
         for part in parts:
             needed = taken + sum(widths[name] for name in part)
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > self.console.width else None)
+            table = Table(
+                box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > self.console.width else None
+            )
             table.add_column("", no_wrap=True)
             for name in part:
                 table.add_column(name, justify="right", no_wrap=True)
@@ -125,4 +133,7 @@ def _interval(value: dict[str, float | None] | None) -> str:
 
 def _is_quiet(name: str) -> bool:
     """Whether a metric is for the file alone; of a mixture's, the objective's name stands before it."""
-    return name in QUIET or (any(kind in f"/{name}" for kind in map("/{}".format, QUIET_KINDS)) and not name.endswith("objective/kl"))
+    return name in QUIET or (
+        any(kind in f"/{name}" for kind in map("/{}".format, QUIET_KINDS))
+        and not name.endswith("objective/kl")
+    )

@@ -1,7 +1,8 @@
 """Every hook, one by one. Hooks only register; none is called while a model trains.
 
-A plugin is a module with functions marked `@alignkit.hookimpl`, found through the entry point group `alignkit` of any
-installed package, or given with `--plugin FILE`. alignkit's own methods register in no other way.
+A plugin is a module with functions marked `@alignkit.hookimpl`, found through the entry point group
+`alignkit` of any installed package, or given with `--plugin FILE`. alignkit's own methods register in no
+other way.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,8 @@ def register_objectives(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_rewards(register: Callable[..., None]) -> None:
-    """Call `register(reward)` for each `Reward` class (with a class attribute `name`) or function
-    `(prompts, completions, **columns) -> list[float | None]`, which is TRL's signature; `name=` overrides its name.
+    """Call `register(reward)` for each `Reward` class (with a class attribute `name`) or function `(prompts,
+    completions, **columns) -> list[float | None]`, which is TRL's signature; `name=` overrides its name.
 
     @hookimpl
     def register_rewards(register):
@@ -36,8 +37,9 @@ def register_rewards(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_formats(register: Callable[..., None]) -> None:
-    """Call `register(name, matches, parse)` for a layout of data rows. `matches(row) -> bool` recognises a row (a dict),
-    `parse(row) -> alignkit.Example` reads it and raises `alignkit.BadExample(reason)` where it is unusable.
+    """Call `register(name, matches, parse)` for a layout of data rows. `matches(row) -> bool` recognises a
+    row (a dict), `parse(row) -> alignkit.Example` reads it and raises `alignkit.BadExample(reason)` where it
+    is unusable.
 
     @hookimpl
     def register_formats(register):
@@ -47,8 +49,8 @@ def register_formats(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
-    """Call `register(name, locate)` for a model with a short name. `locate() -> str` returns a local folder or a hub id,
-    and is called only when the model is loaded.
+    """Call `register(name, locate)` for a model with a short name. `locate() -> str` returns a local folder
+    or a hub id, and is called only when the model is loaded.
 
     @hookimpl
     def register_models(register):
@@ -58,8 +60,8 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
 
 @hookspec
 def register_samplers(register: Callable[..., None]) -> None:
-    """Call `register(cls)` for each `Sampler` class: what draws completions from a role. It is known by `cls.name`;
-    `cls.missing()` says why it cannot be used on this machine.
+    """Call `register(cls)` for each `Sampler` class: what draws completions from a role. It is known by
+    `cls.name`; `cls.missing()` says why it cannot be used on this machine.
 
     @hookimpl
     def register_samplers(register):
@@ -69,8 +71,9 @@ def register_samplers(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_evaluators(register: Callable[..., None]) -> None:
-    """Call `register(name, measure)` for a measure of a policy's completions. `measure(samples: alignkit.Samples)` returns one
-    number a prompt, None where there is none to give; `evaluate` shows the mean and its interval.
+    """Call `register(name, measure)` for a measure of a policy's completions. `measure(samples:
+    alignkit.Samples)` returns one number a prompt, None where there is none to give; `evaluate` shows the
+    mean and its interval.
 
     @hookimpl
     def register_evaluators(register):

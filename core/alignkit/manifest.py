@@ -1,4 +1,6 @@
-"""A stage's manifest: which inputs made it, whether it is done, and the SHA-256 of every file that it left."""
+"""A stage's manifest: which inputs made it, whether it is done, and the SHA-256 of every file that it
+left.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def begin(folder: Path, inputs: dict[str, Any]) -> None:
     """Note what the stage will be made of."""
-    _write(folder, Manifest(fingerprint_of(inputs), json.loads(json.dumps(inputs, default=str)), versions=_versions()))
+    _write(
+        folder,
+        Manifest(fingerprint_of(inputs), json.loads(json.dumps(inputs, default=str)), versions=_versions()),
+    )
 
 
 def finish(folder: Path, inputs: dict[str, Any]) -> None:
@@ -53,12 +58,21 @@ def finish(folder: Path, inputs: dict[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != NAME and path.relative_to(folder).parts[0] not in UNHASHED
     }
-    _write(folder, Manifest(fingerprint_of(inputs), json.loads(json.dumps(inputs, default=str)), True, _versions(), files))
+    _write(
+        folder,
+        Manifest(
+            fingerprint_of(inputs), json.loads(json.dumps(inputs, default=str)), True, _versions(), files
+        ),
+    )
 
 
 def missing_or_changed(folder: Path, manifest: Manifest) -> list[str]:
     """Files that are not as the manifest says."""
-    return [name for name, digest in manifest.files.items() if not (folder / name).is_file() or sha256(folder / name) != digest]
+    return [
+        name
+        for name, digest in manifest.files.items()
+        if not (folder / name).is_file() or sha256(folder / name) != digest
+    ]
 
 
 def _write(folder: Path, manifest: Manifest) -> None:

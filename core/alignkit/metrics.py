@@ -23,7 +23,9 @@ class Averages:
         self.sums[name] = (before[0] + total, before[1] + weight)
 
     def add_loss(self, loss: Loss, prefix: str = "") -> None:
-        """Add an objective's terms (as `loss`) and its metrics, weighted as the terms where the shapes agree."""
+        """Add an objective's terms (as `loss`) and its metrics, weighted as the terms where the shapes
+        agree.
+        """
         import torch
 
         weight = loss.weight if loss.weight is not None else torch.ones_like(loss.terms)
@@ -31,7 +33,9 @@ class Averages:
             value = value.detach().float()
             share = weight.float() if value.shape == weight.shape else torch.ones_like(value)
             # A zero weight leaves an item out, even one that is not finite.
-            self.add(f"{prefix}{name}", float(torch.where(share > 0, value * share, 0.0).sum()), float(share.sum()))
+            self.add(
+                f"{prefix}{name}", float(torch.where(share > 0, value * share, 0.0).sum()), float(share.sum())
+            )
 
     def means(self) -> dict[str, float]:
         """The averages so far; a metric without weight is left out."""
@@ -39,7 +43,9 @@ class Averages:
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one line a record, each with its step; a resumed run first drops the lines after its checkpoint."""
+    """`metrics.jsonl`: one line a record, each with its step; a resumed run first drops the lines after its
+    checkpoint.
+    """
 
     def __init__(self, path: Path, resume_step: int) -> None:
         self.path = path

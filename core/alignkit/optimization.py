@@ -22,23 +22,33 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: Training) -> to
 
     if settings.optimizer == "paged-adamw-8bit":
         if parameters[0].device.type != "cuda":
-            raise UserError("paged optimizer state needs a CUDA device", where="training.optimizer", hint="Use adamw-8bit or adamw.")
+            raise UserError(
+                "paged optimizer state needs a CUDA device",
+                where="training.optimizer",
+                hint="Use adamw-8bit or adamw.",
+            )
         return PagedAdamW8bit(parameters, **options)
     return AdamW8bit(parameters, **options)
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:
-    """The rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a cosine to 0."""
+    """The rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a
+    cosine to 0.
+    """
     warmup = round(settings.warmup * steps) if settings.warmup < 1 else min(int(settings.warmup), steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
-    factor = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[settings.schedule]
+    factor = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[
+        settings.schedule
+    ]
     return settings.learning_rate * factor
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state, flat by `index/key` (bitsandbytes nests another level), as tensors and numbers: nothing needs pickle."""
+    """The optimizer's state, flat by `index/key` (bitsandbytes nests another level), as tensors and numbers:
+    nothing needs pickle.
+    """
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
 
@@ -56,7 +66,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
     return tensors, numbers
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]
+) -> None:
     """Restore what `optimizer_state` returned."""
     state: dict[int, Any] = {}
     for name, value in {**tensors, **numbers}.items():
@@ -71,8 +83,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Te
 class StepGradient:
     """The gradient of one optimizer step: Σ over objectives of λ · (summed gradient ÷ summed weight).
 
-    Micro-batches add gradients of weighted sums to `.grad`; `close_term` divides them by the term's total weight over
-    all micro-batches, so no cut into micro-batches changes the result.
+    Micro-batches add gradients of weighted sums to `.grad`; `close_term` divides them by the term's total
+    weight over all micro-batches, so no cut into micro-batches changes the result.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
@@ -82,7 +94,9 @@ class StepGradient:
             parameter.grad = None
 
     def close_term(self, factor: float, weight: float) -> None:
-        """Fold what `.grad` holds into the step's gradient, times factor ÷ weight; a term without weight adds nothing."""
+        """Fold what `.grad` holds into the step's gradient, times factor ÷ weight; a term without weight adds
+        nothing.
+        """
         for name, parameter in self.parameters.items():
             gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
             gradient = gradient.mul_(factor / weight if weight > 0 else 0.0)

@@ -1,4 +1,6 @@
-"""Runs a plan's stages in order: finished ones are skipped, interrupted ones resumed, changed ones done again with all that follows."""
+"""Runs a plan's stages in order: finished ones are skipped, interrupted ones resumed, changed ones done again
+with all that follows.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from alignkit.stages import Workshop, run_stage
 WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
 
 
-def run_plan(plan: Plan, registry: Registry, out: Path, display: TerminalDisplay) -> dict[str, dict[str, Any]]:
+def run_plan(
+    plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
+) -> dict[str, dict[str, Any]]:
     """Run every stage in `out/<recipe name>/<stage>/`; returns the summaries of those that ran."""
     folder = out / plan.recipe.name
     summaries: dict[str, dict[str, Any]] = {}
@@ -42,10 +46,15 @@ def run_plan(plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
     return summaries
 
 
-def stage_inputs(planned: PlannedStage, plan: Plan, registry: Registry, base: str, done: dict[str, str]) -> dict[str, Any]:
+def stage_inputs(
+    planned: PlannedStage, plan: Plan, registry: Registry, base: str, done: dict[str, str]
+) -> dict[str, Any]:
     """All that a stage's result depends on: settings, code of its methods, model, seed, and what it reads."""
     stage = planned.stage
-    settings = stage.model_dump(mode="json", exclude=WITHOUT_EFFECT | {"train"} | ({"held_out"} if planned.held_out is not None else set()))
+    settings = stage.model_dump(
+        mode="json",
+        exclude=WITHOUT_EFFECT | {"train"} | ({"held_out"} if planned.held_out is not None else set()),
+    )
     terms = [
         {
             **term.objective.model_dump(mode="json"),
@@ -79,11 +88,14 @@ def _code(planned: PlannedStage, plan: Plan, registry: Registry) -> dict[str, st
     used = [(registry.objectives, term.objective.name) for term in planned.terms]
     used += [(registry.rewards, reward.name) for reward in rewards if reward.call is not None]
     used += [(registry.evaluators, measure) for measure in planned.measures]
-    if isinstance(stage, Sample) or (isinstance(stage, Evaluate) and planned.measures):  # a reward model is evaluated without samples
+    # a reward model is evaluated without samples
+    if isinstance(stage, Sample) or (isinstance(stage, Evaluate) and planned.measures):
         used.append((registry.samplers, stage.sampler))
     if isinstance(stage, Train) and any(term.online for term in planned.terms):
         used.append((registry.samplers, stage.sampling.sampler))
-    read = [name for name in stage.inputs if name in plan.data or not isinstance(plan.stages[name].stage, Train)]
+    read = [
+        name for name in stage.inputs if name in plan.data or not isinstance(plan.stages[name].stage, Train)
+    ]
     formats = {plan.data[name].format if name in plan.data else "auto" for name in read}
     if planned.held_out is not None:
         formats.add(planned.held_out.format)
@@ -92,7 +104,9 @@ def _code(planned: PlannedStage, plan: Plan, registry: Registry) -> dict[str, st
 
 
 def _is_done(folder: Path, fingerprint: str, display: TerminalDisplay) -> bool:
-    """Whether the folder already holds this very stage, finished. One made of other inputs is moved aside, not deleted."""
+    """Whether the folder already holds this very stage, finished. One made of other inputs is moved aside,
+    not deleted.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         # The manifest is written before anything else: without one, whatever lies here is of unknown making.

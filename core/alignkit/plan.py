@@ -34,8 +34,8 @@ class PlannedTerm:
 class PlannedStage:
     """A stage with its objectives and rewards made and checked.
 
-    rewards: what a stage trains for, labels by, or evaluates by; watch: what training measures besides; best: for each
-    target of `evaluate`, the rewards that choose among its samples.
+    rewards: what a stage trains for, labels by, or evaluates by; watch: what training measures besides; best:
+    for each target of `evaluate`, the rewards that choose among its samples.
     """
 
     name: str
@@ -53,7 +53,10 @@ class PlannedStage:
         stage = self.stage
         if isinstance(stage, Train):
             terms = " + ".join(
-                f"{term.weight:g} × {_options(term.objective)}" if term.weight != 1 else _options(term.objective) for term in self.terms
+                f"{term.weight:g} × {_options(term.objective)}"
+                if term.weight != 1
+                else _options(term.objective)
+                for term in self.terms
             )
             length = f"{stage.steps} steps" if stage.steps else f"{stage.epochs:g} epochs"
             start = f", starting from {stage.start}" if stage.start else ""
@@ -63,13 +66,17 @@ class PlannedStage:
             return f"train {terms}{for_} on {stage.on}{start}: {pace}, trains {roles}"
         if isinstance(stage, Sample):
             return (
-                f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most {stage.max_tokens} tokens each"
+                f"sample {stage.per_prompt} completions a prompt of {stage.on} from {stage.sample}, at most "
+                f"{stage.max_tokens} tokens each"
             )
         if isinstance(stage, Evaluate):
             targets = ", ".join(target.name for target in stage.evaluate)
             if not self.measures:
                 return f"evaluate the reward model {targets} on the pairs of {stage.on}"
-            return f"evaluate {targets} on {stage.on} by {_names(self.rewards) or 'measures alone'}, against {stage.against}"
+            return (
+                f"evaluate {targets} on {stage.on} by {_names(self.rewards) or 'measures alone'}, "
+                f"against {stage.against}"
+            )
         noise = f" with choice noise of temperature {stage.noise:g}" if stage.noise else ""
         return f"label {stage.label} by {_names(self.rewards)}{noise}"
 
@@ -89,17 +96,24 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, registry: Registry, beside: Path) -> Plan:
-    """Validate a recipe against what is registered. Relative data paths are looked for here, then in the folder `beside`."""
+    """Validate a recipe against what is registered. Relative data paths are looked for here, then in the
+    folder `beside`.
+    """
     data = {name: resolve(spec, beside, f"data.{name}", registry) for name, spec in recipe.data.items()}
-    if recipe.model.base not in registry.models.items and Path(recipe.model.base).is_dir():  # however it is spelled, it is one folder
+    # however it is spelled, it is one folder
+    if recipe.model.base not in registry.models.items and Path(recipe.model.base).is_dir():
         model = recipe.model.model_copy(update={"base": str(Path(recipe.model.base).resolve())})
         recipe = recipe.model_copy(update={"model": model})
-    stages = {name: _plan_stage(name, stage, recipe, registry, beside) for name, stage in recipe.stages.items()}
+    stages = {
+        name: _plan_stage(name, stage, recipe, registry, beside) for name, stage in recipe.stages.items()
+    }
     return Plan(recipe, data, stages)
 
 
 def resolve(spec: Data, beside: Path, where: str, registry: Registry) -> Data:
-    """The data entry with a local path made findable; a path that looks local and does not exist is an error."""
+    """The data entry with a local path made findable; a path that looks local and does not exist is an
+    error.
+    """
     from alignkit.data.reading import is_local
 
     if spec.format != "auto":
@@ -107,7 +121,11 @@ def resolve(spec: Data, beside: Path, where: str, registry: Registry) -> Data:
 
         known = {**BUILT_IN, **registry.formats.items}
         if spec.format not in known:
-            raise UserError(f"no format is called {spec.format!r}", where=f"{where}.format", hint=nearest(spec.format, known))
+            raise UserError(
+                f"no format is called {spec.format!r}",
+                where=f"{where}.format",
+                hint=nearest(spec.format, known),
+            )
     if not is_local(spec.path):
         return spec
     for place in (Path(spec.path).expanduser(), beside / spec.path):
@@ -140,7 +158,9 @@ def _plan_evaluate(name: str, stage: Evaluate, recipe: Recipe, registry: Registr
         if target.stage != BASE:
             _require(recipe, target.stage, Train, f"{where}.evaluate")
     require_once([target.name for target in stage.evaluate], f"{where}.evaluate")
-    judges = [t for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)]
+    judges = [
+        t for t in stage.evaluate if t.stage != BASE and trains_reward(recipe.stages[t.stage], registry)
+    ]
     if judges and len(judges) < len(stage.evaluate):
         raise UserError(
             f"{judges[0].stage!r} is a reward model, and others of these are not",
@@ -150,27 +170,50 @@ def _plan_evaluate(name: str, stage: Evaluate, recipe: Recipe, registry: Registr
     if judges and stage.by:
         raise UserError("reward models are judged by the data's ranks, not by rewards", where=f"{where}.by")
     if any(judge.best_of > 1 for judge in judges):
-        raise UserError("a reward model scores completions and writes none, of which to take the best", where=f"{where}.evaluate")
+        raise UserError(
+            "a reward model scores completions and writes none, of which to take the best",
+            where=f"{where}.evaluate",
+        )
     if not judges:
         _check_drawing(stage, stage.max_length, registry, where)
     if stage.temperature == 0 and any(target.best_of > 1 for target in stage.evaluate):
-        raise UserError("at temperature 0 all samples are the same, so there is no best of them", where=f"{where}.temperature")
+        raise UserError(
+            "at temperature 0 all samples are the same, so there is no best of them",
+            where=f"{where}.temperature",
+        )
     _require_policy(recipe, stage.against, registry, f"{where}.against")
-    named = [term for term in stage.by if term.reward in registry.evaluators.items and term.reward not in recipe.stages]
+    named = [
+        term
+        for term in stage.by
+        if term.reward in registry.evaluators.items and term.reward not in recipe.stages
+    ]
     for term in named:
         if term != RewardTerm(reward=term.reward):
-            raise UserError(f"{term.reward!r} is a measure here, which takes no options and no weight", where=f"{where}.by.{term.reward}")
-    measures = () if judges else tuple(term.reward for term in named) or tuple(sorted(registry.evaluators.items))
-    rewards = make_measured(tuple(term for term in stage.by if term not in named), recipe, registry, f"{where}.by")
+            raise UserError(
+                f"{term.reward!r} is a measure here, which takes no options and no weight",
+                where=f"{where}.by.{term.reward}",
+            )
+    measures = (
+        () if judges else tuple(term.reward for term in named) or tuple(sorted(registry.evaluators.items))
+    )
+    rewards = make_measured(
+        tuple(term for term in stage.by if term not in named), recipe, registry, f"{where}.by"
+    )
     require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
     best = tuple(make_rewards(target.by, recipe, registry, f"{where}.evaluate") for target in stage.evaluate)
     return PlannedStage(name, stage, rewards=rewards, best=best, measures=measures)
 
 
-def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: Registry, beside: Path) -> PlannedStage:
+def _plan_train(
+    planned: PlannedStage, stage: Train, recipe: Recipe, registry: Registry, beside: Path
+) -> PlannedStage:
     where = f"stages.{planned.name}"
     terms = tuple(
-        PlannedTerm(_make_objective(registry, term.objective, term.options, f"{where}.train"), term.weight, term.on or stage.on)
+        PlannedTerm(
+            _make_objective(registry, term.objective, term.options, f"{where}.train"),
+            term.weight,
+            term.on or stage.on,
+        )
         for term in stage.train
     )
     held_out = stage.held_out
@@ -187,7 +230,8 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
         raise UserError(
             f"the objective {online[0].objective.name!r} learns from rewards, and the stage names none",
             where=where,
-            hint=f"Add `reward:`, a reward-model stage or one of: {', '.join(sorted(registry.rewards.items))}.",
+            hint="Add `reward:`, a reward-model stage or one of: "
+            f"{', '.join(sorted(registry.rewards.items))}.",
         )
     judged = any("reward" in set(term.objective.reads) - set(term.objective.trains) for term in terms)
     if not online and (stage.watch or (stage.reward and not judged)):
@@ -206,14 +250,23 @@ def _plan_train(planned: PlannedStage, stage: Train, recipe: Recipe, registry: R
         )
     watch = make_measured(stage.watch, recipe, registry, f"{where}.watch")
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
-    return replace(planned, terms=terms, rewards=rewards, watch=watch, held_out=held_out if isinstance(held_out, Data) else None)
+    return replace(
+        planned,
+        terms=terms,
+        rewards=rewards,
+        watch=watch,
+        held_out=held_out if isinstance(held_out, Data) else None,
+    )
 
 
 def _check_online(objective: Objective, stage: Train, registry: Registry, where: str) -> None:
     """Refuse an objective that cannot learn from the samples that the stage would draw."""
     _check_drawing(stage.sampling, stage.max_length, registry, f"{where}.sampling")
     if stage.sampling.temperature == 0:
-        raise UserError("at temperature 0 all samples of a prompt are the same, and none is better", where=f"{where}.sampling.temperature")
+        raise UserError(
+            "at temperature 0 all samples of a prompt are the same, and none is better",
+            where=f"{where}.sampling.temperature",
+        )
     if "policy" not in {*objective.trains, *objective.reads}:
         raise UserError(
             "it learns from the policy's samples, and neither trains nor reads the policy",
@@ -234,7 +287,8 @@ def _check_drawing(drawing: Drawing, max_length: int, registry: Registry, where:
     find_sampler(registry, drawing.sampler, f"{where}.sampler")
     if drawing.max_tokens >= max_length:
         raise UserError(
-            f"a completion of {drawing.max_tokens} tokens leaves no room for a prompt within max_length {max_length}",
+            f"a completion of {drawing.max_tokens} tokens leaves no room for a prompt within max_length "
+            f"{max_length}",
             where=f"{where}.max_tokens",
             hint="max_length holds the prompt and its completion: raise it, or lower max_tokens.",
         )
@@ -245,7 +299,9 @@ def _require_policy(recipe: Recipe, name: str, registry: Registry, where: str) -
         return
     _require(recipe, name, Train, where)
     if trains_reward(recipe.stages[name], registry):
-        raise UserError(f"the stage {name!r} is a reward model; it scores completions and writes none", where=where)
+        raise UserError(
+            f"the stage {name!r} is a reward model; it scores completions and writes none", where=where
+        )
 
 
 def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where: str) -> None:
@@ -258,7 +314,11 @@ def _require(recipe: Recipe, name: str, verb: type[Train] | type[Sample], where:
 def _make_objective(registry: Registry, name: str, options: dict[str, Any], where: str) -> Objective:
     objective: Objective = validated(registry.objectives.get(name, where), options, f"{where}.{name}")
     if not objective.trains:
-        raise UserError("the objective trains no role", where=f"{where}.{name}", hint="Declare `trains`: policy, reward or value.")
+        raise UserError(
+            "the objective trains no role",
+            where=f"{where}.{name}",
+            hint="Declare `trains`: policy, reward or value.",
+        )
     return objective
 
 
@@ -268,4 +328,6 @@ def _options(objective: Objective) -> str:
 
 
 def _names(rewards: tuple[WeightedReward, ...]) -> str:
-    return " + ".join(reward.name if reward.weight == 1 else f"{reward.weight:g} × {reward.name}" for reward in rewards)
+    return " + ".join(
+        reward.name if reward.weight == 1 else f"{reward.weight:g} × {reward.name}" for reward in rewards
+    )

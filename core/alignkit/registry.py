@@ -42,7 +42,9 @@ class Format:
 
 @dataclass
 class Shelf:
-    """The registered things of one kind, by name; two of the same name are an error that names both plugins."""
+    """The registered things of one kind, by name; two of the same name are an error that names both
+    plugins.
+    """
 
     kind: str
     items: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +54,8 @@ class Shelf:
         """Register `item`; raises UserError where the name is taken."""
         if name in self.items:
             raise UserError(
-                f"two plugins register the {self.kind} {name!r}: {self.owners[name].source} and {plugin.source}",
+                f"two plugins register the {self.kind} {name!r}: {self.owners[name].source} and "
+                f"{plugin.source}",
                 hint="Uninstall one of them, or rename what it registers.",
             )
         self.items[name], self.owners[name] = item, plugin
@@ -60,7 +63,9 @@ class Shelf:
     def get(self, name: str, where: str | None = None) -> Any:
         """What is registered as `name`; raises UserError with the nearest name, at the key path `where`."""
         if name not in self.items:
-            raise UserError(f"no {self.kind} is registered as {name!r}", where=where, hint=nearest(name, self.items))
+            raise UserError(
+                f"no {self.kind} is registered as {name!r}", where=where, hint=nearest(name, self.items)
+            )
         return self.items[name]
 
     def source_hash(self, name: str) -> str:
@@ -89,7 +94,9 @@ class Registry:
             self._load(path.stem, str(path), partial(_import_file, path), key=str(path))
 
     def _load(self, name: str, source: str, load: Callable[[], Any], *, key: str | None = None) -> None:
-        """Load a plugin and let it register; `key`, where not its name, tells it from others: a file may be called like a package's."""
+        """Load a plugin and let it register; `key`, where not its name, tells it from others: a file may be
+        called like a package's.
+        """
         try:
             module = load()
             self.manager.register(module, name=key or name)
@@ -117,7 +124,10 @@ class Registry:
         hooks = {caller.name: caller for caller in self.manager.get_hookcallers(module) or []}
         for name in sorted(hooks.keys() - registers.keys()):
             if not all(implementation.optionalhook for implementation in hooks[name].get_hookimpls()):
-                raise UserError(f"plugin {plugin.name!r} ({plugin.source}): no hook is called {name!r}", hint=nearest(name, registers))
+                raise UserError(
+                    f"plugin {plugin.name!r} ({plugin.source}): no hook is called {name!r}",
+                    hint=nearest(name, registers),
+                )
         for name, register in registers.items():
             for implementation in hooks[name].get_hookimpls() if name in hooks else ():
                 if implementation.plugin is module:
@@ -127,13 +137,20 @@ class Registry:
         check_objective(cls, plugin)
         self.objectives.add(plugin, cls.name, cls)
 
-    def _reward(self, plugin: Plugin, reward: type[Reward] | Callable[..., Any], *, name: str | None = None) -> None:
+    def _reward(
+        self, plugin: Plugin, reward: type[Reward] | Callable[..., Any], *, name: str | None = None
+    ) -> None:
         name = name or getattr(reward, "name", None) or getattr(reward, "__name__", None)
         if not isinstance(name, str) or not callable(reward):
-            raise UserError(f"plugin {plugin.name!r} registers {reward!r}, which is neither a Reward class nor a function with a name")
+            raise UserError(
+                f"plugin {plugin.name!r} registers {reward!r}, which is neither a Reward class "
+                "nor a function with a name"
+            )
         self.rewards.add(plugin, name, reward)
 
-    def _format(self, plugin: Plugin, name: str, matches: Callable[..., bool], parse: Callable[..., Any]) -> None:
+    def _format(
+        self, plugin: Plugin, name: str, matches: Callable[..., bool], parse: Callable[..., Any]
+    ) -> None:
         self.formats.add(plugin, name, Format(name, matches, parse))
 
     def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
@@ -150,12 +167,17 @@ class Registry:
 def check_objective(cls: Any, plugin: Plugin) -> None:
     """Refuse a class that could not be trained, with the declaration it lacks."""
     if not (isinstance(cls, type) and issubclass(cls, Objective)):
-        raise UserError(f"plugin {plugin.name!r} registers {cls!r} as an objective; a subclass of alignkit.Objective is expected")
+        raise UserError(
+            f"plugin {plugin.name!r} registers {cls!r} as an objective; a subclass of "
+            "alignkit.Objective is expected"
+        )
     label = f"objective {cls.__name__} of plugin {plugin.name!r}"
     if not isinstance(getattr(cls, "name", None), str):
         raise UserError(f'{label} has no name; add `name = "…"`')
     if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, Data)):
-        raise UserError(f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)")
+        raise UserError(
+            f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)"
+        )
     for declaration in ("trains", "reads"):
         declared = getattr(cls, declaration)
         for role in () if isinstance(declared, property) else declared:
@@ -166,19 +188,28 @@ def check_objective(cls: Any, plugin: Plugin) -> None:
 def check_sampler(cls: Any, plugin: Plugin) -> None:
     """Refuse a class that could not sample."""
     if not (isinstance(cls, type) and issubclass(cls, Sampler)):
-        raise UserError(f"plugin {plugin.name!r} registers {cls!r} as a sampler; a subclass of alignkit.Sampler is expected")
+        raise UserError(
+            f"plugin {plugin.name!r} registers {cls!r} as a sampler; a subclass of "
+            "alignkit.Sampler is expected"
+        )
     if not isinstance(getattr(cls, "name", None), str):
         raise UserError(f'sampler {cls.__name__} of plugin {plugin.name!r} has no name; add `name = "…"`')
 
 
 def _import_file(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"the plugin file {str(path)!r} does not exist", hint="--plugin takes the path of a Python file.")
+        raise UserError(
+            f"the plugin file {str(path)!r} does not exist", hint="--plugin takes the path of a Python file."
+        )
     # A name of its own: a file called like an installed module must not take that module's place.
     name = f"_alignkit_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"the plugin file {str(path)!r} is no Python file", hint="--plugin takes the path of a Python file.")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where pickle and inspect look for what it defines
+        raise UserError(
+            f"the plugin file {str(path)!r} is no Python file",
+            hint="--plugin takes the path of a Python file.",
+        )
+    # where pickle and inspect look for what it defines
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,6 @@
-"""Looks up the rewards that a stage names: stages that train a reward model, and registered rewards with their options."""
+"""Looks up the rewards that a stage names: stages that train a reward model, and registered rewards with
+their options.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +16,37 @@ from alignkit.registry import Registry
 from alignkit.sampling.labelling import WeightedReward
 
 
-def make_measured(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> tuple[WeightedReward, ...]:
+def make_measured(
+    terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str
+) -> tuple[WeightedReward, ...]:
     """Rewards that are only measured, each by itself."""
     for term in terms:
         if term.weight != 1 or term.standardize:
-            raise UserError("a reward that is only measured takes no weight and is not standardised", where=f"{where}.{term.reward}")
+            raise UserError(
+                "a reward that is only measured takes no weight and is not standardised",
+                where=f"{where}.{term.reward}",
+            )
     return make_rewards(terms, recipe, registry, where)
 
 
-def make_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> tuple[WeightedReward, ...]:
+def make_rewards(
+    terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str
+) -> tuple[WeightedReward, ...]:
     """Each reward looked up: a stage that trains a reward model, or a registered reward."""
     require_once([term.reward for term in terms], where)
     made = []
     for term in terms:
         stage = recipe.stages.get(term.reward)
         if stage is not None and term.reward in registry.rewards.items:
-            raise UserError(f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage.")
+            raise UserError(
+                f"{term.reward!r} is both a stage and a registered reward",
+                where=where,
+                hint="Rename the stage.",
+            )
         if stage is None:
-            call = make_reward(registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages])
+            call = make_reward(
+                registry, term.reward, term.options, where, [*registry.rewards.items, *recipe.stages]
+            )
             made.append(WeightedReward(term.reward, term.weight, term.standardize, call))
             continue
         if term.options:
@@ -54,10 +69,14 @@ def require_once(names: list[str], where: str) -> None:
     """Refuse a name that stands twice: scores are kept by name."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"this names {twice!r} twice", where=where, hint="Scores are kept by name, so each stands once.")
+        raise UserError(
+            f"this names {twice!r} twice", where=where, hint="Scores are kept by name, so each stands once."
+        )
 
 
-def make_reward(registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]) -> Reward | Callable[..., Any]:
+def make_reward(
+    registry: Registry, name: str, options: dict[str, Any], where: str, known: list[str]
+) -> Reward | Callable[..., Any]:
     """The reward registered as `name`, with its options; `known`: what else might have been meant."""
     if name not in registry.rewards.items:
         raise UserError(f"no reward and no stage is called {name!r}", where=where, hint=nearest(name, known))

@@ -1,7 +1,9 @@
-"""Rollouts: each batch of the policy's samples is drawn, scored and prepared once, kept on disk, and trained on for some steps.
+"""Rollouts: each batch of the policy's samples is drawn, scored and prepared once, kept on disk, and trained
+on for some steps.
 
-A batch goes through three phases: samples (kept as readable lines), rewards and signals as they are at sampling, and the
-objective's `prepare` (kept as tensors). A run that is killed in any of them goes on with what is on disk; nothing is sampled twice.
+A batch goes through three phases: samples (kept as readable lines), rewards and signals as they are at
+sampling, and the objective's `prepare` (kept as tensors). A run that is killed in any of them goes on with
+what is on disk; nothing is sampled twice.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from alignkit.sampling.sampler import Drawn
 from alignkit.sampling.scoring import Scores
 
 AT_SAMPLING = {"policy": ("logps", "entropy"), "value": ("values",), "reward": ("scores",)}
-ROUNDING = {torch.float32: 1e-3}  # mean difference of a log-probability that two ways of computing it may have
+# mean difference of a log-probability that two ways of computing it may have
+ROUNDING = {torch.float32: 1e-3}
 HALF_ROUNDING = 0.05
 
 
@@ -54,7 +57,9 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rollouts as `loss` gets them: the groups, and for each group the places of its completions in the tensors."""
+    """Rollouts as `loss` gets them: the groups, and for each group the places of its completions in the
+    tensors.
+    """
 
     rollouts: Rollouts
     groups: tuple[Group, ...]
@@ -80,7 +85,13 @@ class RolloutSource:
         note: Callable[[str], None],
     ) -> None:
         self.objective, self.prompts, self.draw, self.roles = objective, prompts, draw, roles
-        self.folder, self.seed, self.batch_size, self.budget, self.note = folder, seed, batch_size, budget, note
+        self.folder, self.seed, self.batch_size, self.budget, self.note = (
+            folder,
+            seed,
+            batch_size,
+            budget,
+            note,
+        )
         self.names = tuple(sorted(name for name in objective.reads if not roles.roles[name].trainable))
         self.updates = objective.epochs * objective.minibatches
         self.number = -1
@@ -96,7 +107,9 @@ class RolloutSource:
         """Nothing."""
 
     def begin(self, step: int) -> dict[str, float]:
-        """Draw and prepare the step's batch of rollouts, or read it from disk; returns its metrics at its first step."""
+        """Draw and prepare the step's batch of rollouts, or read it from disk; returns its metrics at its
+        first step.
+        """
         number, update = divmod(step, self.updates)
         if number != self.number:
             self.number, self.batch = number, self._read(number) or self._make(number)
@@ -120,7 +133,9 @@ class RolloutSource:
         places = torch.cat([self.batch.members[index] for index in indices])
         inside = rollouts.mask[places]
         return {
-            name: rows.scatter(value[places][inside].to(device)) if value.ndim == 2 else value[places].to(device)
+            name: rows.scatter(value[places][inside].to(device))
+            if value.ndim == 2
+            else value[places].to(device)
             for name, value in {**rollouts.columns, **rollouts.signals}.items()
         }
 
@@ -147,8 +162,12 @@ class RolloutSource:
             if kept
         ]
         if not groups:
-            raise UserError("the reward abstained from every sample", where=str(self.folder), hint="Check the reward.")
-        rollouts = self._with_signals(groups, [total for totals in scores.total for total in totals if total is not None])
+            raise UserError(
+                "the reward abstained from every sample", where=str(self.folder), hint="Check the reward."
+            )
+        rollouts = self._with_signals(
+            groups, [total for totals in scores.total for total in totals if total is not None]
+        )
         metrics = {f"rewards/{name}": mean for name, mean in scores.means().items()}
         flat = [sample for samples in drawn for sample in samples]
         metrics |= {
@@ -158,7 +177,9 @@ class RolloutSource:
             "rollouts/abstained": 1 - len(rollouts) / len(flat),
             "rollouts/seconds": seconds,
         }
-        at_sampling = [logp for samples, kept in zip(drawn, keep, strict=True) for k in kept for logp in samples[k].logps]
+        at_sampling = [
+            logp for samples, kept in zip(drawn, keep, strict=True) for k in kept for logp in samples[k].logps
+        ]
         if "logps" in rollouts.signals:
             metrics["rollouts/sampler_difference"] = self._compare(rollouts, at_sampling, number)
         with torch.no_grad():
@@ -166,9 +187,17 @@ class RolloutSource:
         check_prepared(self.objective, prepared)
         require_numbers(self.objective.state, f"objective {self.objective.name!r}")
         batch = _grouped(
-            Rollouts(prepared.tokens, prepared.mask, prepared.group, prepared.columns, lasting(self.objective, prepared)),
-            [group.prompt for group in groups], metrics, dict(self.objective.state),
-        )  # fmt: skip
+            Rollouts(
+                prepared.tokens,
+                prepared.mask,
+                prepared.group,
+                prepared.columns,
+                lasting(self.objective, prepared),
+            ),
+            [group.prompt for group in groups],
+            metrics,
+            dict(self.objective.state),
+        )
         self._write(number, batch, [group.prompt for group in groups])
         return batch
 
@@ -176,9 +205,13 @@ class RolloutSource:
         """The batch's samples, from disk where a killed run left them."""
         file = self.folder / f"{number:06d}.jsonl"
         if file.is_file():
-            with file.open(encoding="utf-8") as lines:  # a text may hold what `splitlines` takes for the end of a line
+            # a text may hold what `splitlines` takes for the end of a line
+            with file.open(encoding="utf-8") as lines:
                 records = [json.loads(line) for line in lines]
-            return [[Drawn(*sample) for sample in zip(r["tokens"], r["logps"], r["finished"], strict=True)] for r in records]
+            return [
+                [Drawn(*sample) for sample in zip(r["tokens"], r["logps"], r["finished"], strict=True)]
+                for r in records
+            ]
         drawn = self.draw.sample(prompts, number, self.objective.samples_per_prompt)
         lines = [
             {
@@ -197,20 +230,29 @@ class RolloutSource:
         batch, slot = batch_of(groups)
         signals: dict[str, Tensor] = {"rewards": torch.tensor(rewards, dtype=torch.float32)}
         names = sorted(set(self.objective.trains) | set(self.objective.reads))
-        found = signals_by_group(self.roles, groups, range(len(groups)), names, self.budget, entropy=self.objective.entropy)
+        found = signals_by_group(
+            self.roles, groups, range(len(groups)), names, self.budget, entropy=self.objective.entropy
+        )
         for name, values in found.items():
             flat = torch.cat([values[index] for index in range(len(groups))])
             per_token = name not in PER_COMPLETION
-            signals[name] = torch.zeros(batch.mask.numel()).scatter(0, slot, flat).view(batch.mask.shape) if per_token else flat
+            signals[name] = (
+                torch.zeros(batch.mask.numel()).scatter(0, slot, flat).view(batch.mask.shape)
+                if per_token
+                else flat
+            )
         return Rollouts(batch.tokens, batch.mask, batch.group, batch.columns, signals)
 
     def _compare(self, rollouts: Rollouts, at_sampling: list[float], number: int) -> float:
-        """The mean difference between the sampler's log-probabilities and the trainer's; told at the first batch if beyond rounding."""
+        """The mean difference between the sampler's log-probabilities and the trainer's; told at the first
+        batch if beyond rounding.
+        """
         difference = float((rollouts.logps[rollouts.mask] - torch.tensor(at_sampling)).abs().mean())
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:
             self.note(
-                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average, rounding explains {allowed:g}: "
+                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average, "
+                f"rounding explains {allowed:g}: "
                 "it samples from another model than is trained; try sampling.weights: quantized"
             )
         return difference
@@ -234,11 +276,19 @@ class RolloutSource:
             return None
         damage = find_damage(place)
         if damage:  # its log-probabilities are those of the weights at sampling, which may be gone
-            hint = "Move the stage's folder away and run the same command: the stage is done again from its beginning."
+            hint = (
+                "Move the stage's folder away and run the same command: the stage is done again from its "
+                "beginning."
+            )
             raise UserError(f"these rollouts are damaged: {damage}", where=str(place), hint=hint)
         tensors, about = load_file(place / TENSORS), json.loads((place / STATE).read_text())
-        named = {kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)} for kind in ("signal/", "column/")}
-        rollouts = Rollouts(tensors["tokens"], tensors["mask"], tensors["group"], named["column/"], named["signal/"])
+        named = {
+            kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)}
+            for kind in ("signal/", "column/")
+        }
+        rollouts = Rollouts(
+            tensors["tokens"], tensors["mask"], tensors["group"], named["column/"], named["signal/"]
+        )
         return _grouped(rollouts, about["prompts"], about["metrics"], about["state"])
 
 
@@ -247,23 +297,42 @@ def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
     name = objective.name
     if not isinstance(prepared, Rollouts):
         found = type(prepared).__name__
-        raise UserError(f"`prepare` of {name} must return rollouts, found {found}", hint="Return rollouts.with_(…) or .select(…).")
+        raise UserError(
+            f"`prepare` of {name} must return rollouts, found {found}",
+            hint="Return rollouts.with_(…) or .select(…).",
+        )
     for key, value in prepared.signals.items():
         if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
             expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"
-            raise UserError(f"`prepare` of {name} gave {key} the shape {tuple(value.shape)}, expected {expected}")
+            raise UserError(
+                f"`prepare` of {name} gave {key} the shape {tuple(value.shape)}, expected {expected}"
+            )
         if not torch.isfinite(value.float()).all():
-            raise UserError(f"`prepare` of {name} gave a {key} that is not finite", hint="Nothing was updated by it.")
+            raise UserError(
+                f"`prepare` of {name} gave a {key} that is not finite", hint="Nothing was updated by it."
+            )
 
 
 def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]:
-    """What `loss` finds as it was at sampling: all but the signals that trained roles compute anew; `logps` as `old_logps`."""
-    trained = [signal for role in objective.trains for signal in AT_SAMPLING.get(role, ()) if signal != "logps"]
-    return {("old_logps" if name == "logps" else name): value for name, value in prepared.signals.items() if name not in trained}
+    """What `loss` finds as it was at sampling: all but the signals that trained roles compute anew; `logps`
+    as `old_logps`.
+    """
+    trained = [
+        signal for role in objective.trains for signal in AT_SAMPLING.get(role, ()) if signal != "logps"
+    ]
+    return {
+        ("old_logps" if name == "logps" else name): value
+        for name, value in prepared.signals.items()
+        if name not in trained
+    }
 
 
-def _grouped(rollouts: Rollouts, prompts: list[list[int]], metrics: dict[str, float], state: dict[str, float]) -> Prepared:
-    """The rollouts by prompt; prompts of which `prepare` kept nothing are gone. `rollouts.group` counts `prompts`."""
+def _grouped(
+    rollouts: Rollouts, prompts: list[list[int]], metrics: dict[str, float], state: dict[str, float]
+) -> Prepared:
+    """The rollouts by prompt; prompts of which `prepare` kept nothing are gone. `rollouts.group` counts
+    `prompts`.
+    """
     groups, members = [], []
     for number in rollouts.group.unique().tolist():
         places = (rollouts.group == number).nonzero().squeeze(1)

@@ -1,4 +1,6 @@
-"""Where an optimizer step's groups come from: fixed data here, the policy's own samples in `alignkit.rollouts`."""
+"""Where an optimizer step's groups come from: fixed data here, the policy's own samples in
+`alignkit.rollouts`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from alignkit.models.frozen import FrozenSignals
 
 
 class Source(Protocol):
-    """Groups for each step, and the signals that need no computing any more. `names`: the roles of those signals."""
+    """Groups for each step, and the signals that need no computing any more. `names`: the roles of those
+    signals.
+    """
 
     names: tuple[str, ...]
 

@@ -23,12 +23,19 @@ from alignkit.metrics import Averages, MetricsFile
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
 from alignkit.objective import Loss, Objective, OnlineObjective
-from alignkit.optimization import StepGradient, learning_rate, load_optimizer_state, make_optimizer, optimizer_state
+from alignkit.optimization import (
+    StepGradient,
+    learning_rate,
+    load_optimizer_state,
+    make_optimizer,
+    optimizer_state,
+)
 from alignkit.recipe import Training
 from alignkit.rollouts import Draw, RolloutSource
 from alignkit.sources import FixedSource, Source
 
-HALF_LOSS_SCALE = 1024.0  # keeps float16 gradients of activations above underflow; divided out with the weight
+# keeps float16 gradients of activations above underflow; divided out with the weight
+HALF_LOSS_SCALE = 1024.0
 
 
 class Display(Protocol):
@@ -62,7 +69,9 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """Trains the roles' trainable parameters on the weighted sum of the terms; a function of its arguments and the seed."""
+    """Trains the roles' trainable parameters on the weighted sum of the terms; a function of its arguments
+    and the seed.
+    """
 
     def __init__(
         self,
@@ -81,8 +90,12 @@ class Trainer:
         self.optimizer = make_optimizer(list(self.parameters.values()), settings)
         self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
         self.sources = [self._source(term, f"train-{number}") for number, term in enumerate(terms)]
-        self.held_out = [self._fixed(term, term.held_out, f"held-out-{number}") for number, term in enumerate(terms)]
-        once = steps_per_epoch(len(terms[0].groups), settings.batch_size) * updates_per_batch(terms[0].objective)
+        self.held_out = [
+            self._fixed(term, term.held_out, f"held-out-{number}") for number, term in enumerate(terms)
+        ]
+        once = steps_per_epoch(len(terms[0].groups), settings.batch_size) * updates_per_batch(
+            terms[0].objective
+        )
         self.steps = settings.steps or math.ceil(settings.epochs * once)
         self.save_every = settings.save_every or max(10, self.steps // 10)
 
@@ -91,19 +104,33 @@ class Trainer:
             return self._fixed(term, term.groups, name)
         assert term.draw is not None, "an online objective needs something to draw samples with"
         return RolloutSource(
-            term.objective, term.groups, term.draw, self.roles, folder=self.folder / "rollouts" / term.objective.name, seed=self.seed,
-            batch_size=self.settings.batch_size, budget=2 * self.settings.micro_batch_tokens, note=self.display.note,
-        )  # fmt: skip
+            term.objective,
+            term.groups,
+            term.draw,
+            self.roles,
+            folder=self.folder / "rollouts" / term.objective.name,
+            seed=self.seed,
+            batch_size=self.settings.batch_size,
+            budget=2 * self.settings.micro_batch_tokens,
+            note=self.display.note,
+        )
 
     def _fixed(self, term: TrainingTerm, groups: Sequence[Group], name: str) -> FixedSource:
         frozen = sorted(role for role in term.objective.reads if not self.roles.roles[role].trainable)
         cache = FrozenSignals(
-            self.folder / "signals" / name, self.roles, frozen, groups, 2 * self.settings.micro_batch_tokens, self.display.note
+            self.folder / "signals" / name,
+            self.roles,
+            frozen,
+            groups,
+            2 * self.settings.micro_batch_tokens,
+            self.display.note,
         )
         return FixedSource(groups, cache, self.seed, self.settings.batch_size)
 
     def run(self) -> dict[str, float]:
-        """Train from the newest checkpoint, or from the start, to the end; returns the last held-out metrics."""
+        """Train from the newest checkpoint, or from the start, to the end; returns the last held-out
+        metrics.
+        """
         start, held_out = self._resume()
         self._open_sources()
         metrics = MetricsFile(self.folder / "metrics.jsonl", start)
@@ -111,9 +138,14 @@ class Trainer:
             for step in range(start, self.steps):
                 began = time.perf_counter()
                 values, tokens = self._step(step)
-                values |= {"tokens_per_second": tokens / (time.perf_counter() - began), "memory_gb": memory_gb(self.roles.base.device)}
+                values |= {
+                    "tokens_per_second": tokens / (time.perf_counter() - began),
+                    "memory_gb": memory_gb(self.roles.base.device),
+                }
                 done = step + 1
-                if self._is_due(self.settings.evaluate_every, done) and any(term.held_out for term in self.terms):
+                if self._is_due(self.settings.evaluate_every, done) and any(
+                    term.held_out for term in self.terms
+                ):
                     held_out = self.evaluate()
                     values |= held_out
                 metrics.write(done, values)
@@ -124,7 +156,8 @@ class Trainer:
                     self._save(done, held_out)
                 if stop:
                     raise Interrupted
-            if interrupted():  # while the last checkpoint was written: the stages after this one are not begun
+            # while the last checkpoint was written: the stages after this one are not begun
+            if interrupted():
                 raise Interrupted
         return held_out
 
@@ -140,7 +173,8 @@ class Trainer:
             # Dropout: a function of the step, so resuming needs no random state.
             torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
             weight = 0.0
-            budget = self.settings.micro_batch_tokens // len(term.objective.trains)  # each trained role holds activations of its own
+            # each trained role holds activations of its own
+            budget = self.settings.micro_batch_tokens // len(term.objective.trains)
             for part in micro_batches(source.groups, source.indices(step), budget):
                 loss = self._loss(term.objective, source, part)
                 total, share = _weighted(loss)
@@ -173,11 +207,15 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Loss and metrics on the held-out groups, as `held_out/…`; for ranked data with the length-only baseline beside them."""
+        """Loss and metrics on the held-out groups, as `held_out/…`; for ranked data with the length-only
+        baseline beside them.
+        """
         averages = Averages()
         with self.roles.without_dropout():
             for term, source in zip(self.terms, self.held_out, strict=True):
-                for part in micro_batches(source.groups, range(len(source.groups)), 2 * self.settings.micro_batch_tokens):
+                for part in micro_batches(
+                    source.groups, range(len(source.groups)), 2 * self.settings.micro_batch_tokens
+                ):
                     averages.add_loss(self._loss(term.objective, source, part), self._prefix(term))
         values = {f"held_out/{name}": value for name, value in averages.means().items()}
         baseline = length_only_accuracy(self.terms[0].held_out)
@@ -192,24 +230,38 @@ class Trainer:
 
         for source, held_out in zip(self.sources, self.held_out, strict=True):
             source.open(self.steps, show("reference"))
-            held_out.open(steps_per_epoch(len(held_out.groups), self.settings.batch_size), show("held-out reference"))
+            held_out.open(
+                steps_per_epoch(len(held_out.groups), self.settings.batch_size), show("held-out reference")
+            )
 
-    def _require_finite(self, value: float, what: str, step: int, outcome: str = "the weights were not touched by it") -> None:
+    def _require_finite(
+        self, value: float, what: str, step: int, outcome: str = "the weights were not touched by it"
+    ) -> None:
         if not math.isfinite(value):
             raise UserError(
                 f"{what} is {value} at step {step + 1}; {outcome}",
                 where=str(self.folder),
-                hint="Lower learning_rate, or compute in another model.dtype; the same command goes on from the last checkpoint.",
+                hint="Lower learning_rate, or compute in another model.dtype; the same command goes on from "
+                "the last checkpoint.",
             )
 
     def _save(self, step: int, held_out: dict[str, float]) -> None:
         for term in self.terms:
             require_numbers(term.objective.state, f"objective {term.objective.name!r}")
-        tensors = {f"weights/{name}": parameter.detach().cpu().contiguous() for name, parameter in self.parameters.items()}
+        tensors = {
+            f"weights/{name}": parameter.detach().cpu().contiguous()
+            for name, parameter in self.parameters.items()
+        }
         moments, numbers = optimizer_state(self.optimizer)
         tensors |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}
-        state = {"optimizer": numbers, "held_out": held_out, "objectives": [term.objective.state for term in self.terms]}
-        kept = save_checkpoint(self.folder / "checkpoints", Checkpoint(step, tensors, state), self.settings.keep_checkpoints)
+        state = {
+            "optimizer": numbers,
+            "held_out": held_out,
+            "objectives": [term.objective.state for term in self.terms],
+        }
+        kept = save_checkpoint(
+            self.folder / "checkpoints", Checkpoint(step, tensors, state), self.settings.keep_checkpoints
+        )
         for source in self.sources:
             source.forget_before(kept)
 
@@ -219,7 +271,11 @@ class Trainer:
             return 0, {}
         for name, parameter in self.parameters.items():
             parameter.data.copy_(checkpoint.tensors[f"weights/{name}"])
-        moments = {name.removeprefix("optimizer/"): t for name, t in checkpoint.tensors.items() if name.startswith("optimizer/")}
+        moments = {
+            name.removeprefix("optimizer/"): t
+            for name, t in checkpoint.tensors.items()
+            if name.startswith("optimizer/")
+        }
         load_optimizer_state(self.optimizer, moments, checkpoint.state["optimizer"])
         for term, state in zip(self.terms, checkpoint.state["objectives"], strict=True):
             term.objective.state.update(state)
@@ -233,7 +289,8 @@ def _weighted(loss: Loss) -> tuple[Tensor, float]:
         return loss.terms.sum(), float(loss.terms.numel())
     if loss.weight.shape != loss.terms.shape:
         raise UserError(
-            f"the objective returned terms of shape {tuple(loss.terms.shape)} and weight of shape {tuple(loss.weight.shape)}",
+            f"the objective returned terms of shape {tuple(loss.terms.shape)} and weight of shape "
+            f"{tuple(loss.weight.shape)}",
             hint="Loss(terms, weight) needs equal shapes; for a per-token loss pass the mask.",
         )
     weight = loss.weight.to(loss.terms.dtype)

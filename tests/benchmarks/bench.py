@@ -1,13 +1,15 @@
-"""Measures alignkit beside TRL: each run a process of its own, the two sides in turn; prints ratios of medians with their spread.
+"""Measures alignkit beside TRL: each run a process of its own, the two sides in turn; prints ratios of
+medians with their spread.
 
-    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles] [--repeats 3] [--json FILE]
+    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles] [--repeats
+    3] [--json FILE]
 
-Model: the bundled one in NF4, LoRA r = 16 on all linear layers, AdamW, 4 pairs (8 demonstrations) a step, at most 512 tokens;
-rloo: 8 prompts × 4 samples of 64 tokens a step, rewarded by `sentiment`; ppo: 32 samples of 64 tokens, 4 epochs, a reward model.
-`auto` takes bfloat16 for both sides where the machine multiplies it natively, and float32 elsewhere.
-PPO left TRL: its side is run where --trl-ppo names a folder with TRL 1.12.0 in it (pip install --no-deps --target FOLDER trl==1.12.0).
-Without data the model's own answers to everyday prompts serve, drawn once and kept in the cache folder.
-Runs on a CUDA device where there is one.
+Model: the bundled one in NF4, LoRA r = 16 on all linear layers, AdamW, 4 pairs (8 demonstrations) a step, at
+most 512 tokens; rloo: 8 prompts × 4 samples of 64 tokens a step, rewarded by `sentiment`; ppo: 32 samples of
+64 tokens, 4 epochs, a reward model. `auto` takes bfloat16 for both sides where the machine multiplies it
+natively, and float32 elsewhere. PPO left TRL: its side is run where --trl-ppo names a folder with TRL 1.12.0
+in it (pip install --no-deps --target FOLDER trl==1.12.0). Without data the model's own answers to everyday
+prompts serve, drawn once and kept in the cache folder. Runs on a CUDA device where there is one.
 """
 
 from __future__ import annotations
@@ -28,20 +30,44 @@ import fallback
 from workload import DEMONSTRATIONS, ONLINE, PAIRS, SIZES
 
 HERE = Path(__file__).parent
-ASKED = {"dpo": (3.0, 0.6), "dpo-cached": (3.0, None), "reward": (2.0, 0.7), "sft": (2.5, 0.6), "rloo": (2.5, 0.6), "ppo": (3.0, 0.4)}
+ASKED = {
+    "dpo": (3.0, 0.6),
+    "dpo-cached": (3.0, None),
+    "reward": (2.0, 0.7),
+    "sft": (2.5, 0.6),
+    "rloo": (2.5, 0.6),
+    "ppo": (3.0, 0.4),
+}
 ALONE = {"group-cost": "group_cost.py", "roles": "roles_memory.py"}
-COLUMNS = ("work", "alignkit", "TRL", "speed", "asked", "alignkit GB", "TRL GB", "memory", "asked", "of the matrix rate")
+COLUMNS = (
+    "work",
+    "alignkit",
+    "TRL",
+    "speed",
+    "asked",
+    "alignkit GB",
+    "TRL GB",
+    "memory",
+    "asked",
+    "of the matrix rate",
+)
 
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", nargs="+", choices=[*SIZES, *ALONE], default=[*SIZES, *ALONE])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of every run, warm-up included; of ppo, batches of samples")
+    parser.add_argument(
+        "--steps", type=int, help="of every run, warm-up included; of ppo, batches of samples"
+    )
     parser.add_argument("--dtype", default="auto", choices=["auto", "bfloat16", "float32"])
     parser.add_argument("--model", help="a folder or hub id instead of the bundled model")
-    parser.add_argument("--pairs", type=Path, help="JSONL of prompt, chosen, rejected, or HH-RLHF transcripts")
+    parser.add_argument(
+        "--pairs", type=Path, help="JSONL of prompt, chosen, rejected, or HH-RLHF transcripts"
+    )
     parser.add_argument("--demonstrations", type=Path, help="JSONL of prompt, completion")
     parser.add_argument("--trl-ppo", type=Path, help="a folder with TRL 1.12.0, the last with PPO")
     parser.add_argument("--json", type=Path, help="a file that every raw line is appended to")
@@ -55,7 +81,10 @@ def main() -> None:
         args.demonstrations = found(args.demonstrations, DEMONSTRATIONS, fallback.DEMONSTRATIONS, args.model)
     args.dtype, rate = fastest(args.dtype)
     data = {"pairs": str(args.pairs), "demonstrations": str(args.demonstrations)}
-    keep({**surroundings(), "model": args.model, **data, "dtype": args.dtype, "matrix_gflops": round(rate)}, args.json)
+    keep(
+        {**surroundings(), "model": args.model, **data, "dtype": args.dtype, "matrix_gflops": round(rate)},
+        args.json,
+    )
     compared = [row(work, args, rate) for work in args.work if work in SIZES]
     if compared:
         print("\n" + table(COLUMNS, compared))
@@ -67,7 +96,9 @@ def main() -> None:
 
 
 def found(given: Path | None, shared: Path, name: str, model: str) -> Path:
-    """The data: as given, else the shared file where it is present, else the model's own answers, drawn now if they were not yet."""
+    """The data: as given, else the shared file where it is present, else the model's own answers, drawn now
+    if they were not yet.
+    """
     if given is not None and not given.is_file():
         raise SystemExit(f"{given} is absent")
     if given or shared.is_file():
@@ -96,19 +127,43 @@ def row(work: str, args: argparse.Namespace, rate: float) -> list[str]:
     share = f"{runs['ours'][0]['needed_gflop'] * speed['ours'] / rate:.0%}"
     if "peer" not in sides:
         return [work, counted, "not run", "", "", f"{memory['ours']:.1f}", "", "", "", share]
-    spread = f"{min(speeds['ours']) / max(speeds['peer']):.2f}–{max(speeds['ours']) / min(speeds['peer']):.2f}"
-    asked = [f"{sign} {value} ×" if value else "" for sign, value in zip("≥≤", ASKED.get(work, (None, None)), strict=True)]
+    spread = (
+        f"{min(speeds['ours']) / max(speeds['peer']):.2f}–{max(speeds['ours']) / min(speeds['peer']):.2f}"
+    )
+    asked = [
+        f"{sign} {value} ×" if value else ""
+        for sign, value in zip("≥≤", ASKED.get(work, (None, None)), strict=True)
+    ]
     return [
-        work, counted, f"{speed['peer']:.2f}/s", f"**{speed['ours'] / speed['peer']:.2f} ×** ({spread})", asked[0],
-        f"{memory['ours']:.1f}", f"{memory['peer']:.1f}", f"**{memory['ours'] / memory['peer']:.2f} ×**", asked[1], share,
-    ]  # fmt: skip
+        work,
+        counted,
+        f"{speed['peer']:.2f}/s",
+        f"**{speed['ours'] / speed['peer']:.2f} ×** ({spread})",
+        asked[0],
+        f"{memory['ours']:.1f}",
+        f"{memory['peer']:.1f}",
+        f"**{memory['ours'] / memory['peer']:.2f} ×**",
+        asked[1],
+        share,
+    ]
 
 
 def command(work: str, side: str, args: argparse.Namespace) -> tuple[str, list[str]]:
     """The script of a side, and its arguments."""
     data, steps = args.demonstrations if work == "sft" else args.pairs, args.steps or SIZES[work].steps
     more = ["--trl", str(args.trl_ppo)] if work == "ppo" and side == "peer" else []
-    arguments = [work, "--model", args.model, "--data", str(data), "--steps", str(steps), "--dtype", args.dtype, *more]
+    arguments = [
+        work,
+        "--model",
+        args.model,
+        "--data",
+        str(data),
+        "--steps",
+        str(steps),
+        "--dtype",
+        args.dtype,
+        *more,
+    ]
     return (f"online_{side}.py" if work in ONLINE else f"{side}.py"), arguments
 
 
@@ -141,12 +196,16 @@ def surroundings() -> dict[str, str]:
     """What was measured, when, and on which machine."""
     import torch
 
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False)
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
     return {
         "commit": git.stdout.strip() or "unknown",
         "date": datetime.datetime.now().isoformat(timespec="seconds"),
         **{package: version(package) for package in ("torch", "transformers", "peft", "bitsandbytes", "trl")},
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()} threads",
+        "machine": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{processor()}, {torch.get_num_threads()} threads",
     }
 
 
@@ -154,7 +213,10 @@ def processor() -> str:
     """The processor's name, where the system tells."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor() or "unknown",
+    )
 
 
 def fastest(dtype: str) -> tuple[str, float]:

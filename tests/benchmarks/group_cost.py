@@ -1,6 +1,8 @@
-"""What a group costs as it grows: tokens and seconds of one forward and backward pass, rows as prefix trees and laid flat.
+"""What a group costs as it grows: tokens and seconds of one forward and backward pass, rows as prefix trees
+and laid flat.
 
-A prompt of P = 400 tokens with m completions of R = 64; every completion repeats the prompt in a flat row. The last line is JSON.
+A prompt of P = 400 tokens with m completions of R = 64; every completion repeats the prompt in a flat row.
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="timed passes of each; one more comes before")
     parser.add_argument("--dtype", default="auto")
     args = parser.parse_args()
-    base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), Registry(), Accelerator().device)
+    base = load_base(
+        recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), Registry(), Accelerator().device
+    )
     roles = Roles(base, recipe.Lora(r=RANK, alpha=ALPHA), seed=0)
     roles.add("policy", trainable=True)
     print(json.dumps([line(roles, m, args.repeats) for m in COMPLETIONS]))
@@ -45,7 +49,9 @@ def line(roles: Roles, m: int, repeats: int) -> dict[str, float]:
     """One line of the table."""
     tokens = random.Random(0)
     vocabulary = roles.base.model.config.get_text_config().vocab_size
-    prompt, *completions = ([tokens.randrange(vocabulary) for _ in range(length)] for length in [PROMPT, *[COMPLETION] * m])
+    prompt, *completions = (
+        [tokens.randrange(vocabulary) for _ in range(length)] for length in [PROMPT, *[COMPLETION] * m]
+    )
     group = Group(prompt, tuple(completions))
     found: dict[str, float] = {"m": m, "P + m·R": PROMPT + m * COMPLETION}
     for name, layout in (("tree", tree_rows), ("flat", flat_rows)):

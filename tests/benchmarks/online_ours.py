@@ -1,4 +1,6 @@
-"""alignkit's side of a comparison of methods that sample: a recipe's training stage as `alignkit run` runs it, as one JSON line."""
+"""alignkit's side of a comparison of methods that sample: a recipe's training stage as `alignkit run` runs
+it, as one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ from alignkit.stages.train import run_train
 from alignkit.stages.workshop import Workshop
 from alignkit.training import updates_per_batch
 
-OBJECTIVES = {"rloo": ("reinforce", {"samples_per_prompt": 4}), "ppo": ("ppo", {"samples_per_prompt": 1, "epochs": 4, "minibatches": 1})}
+OBJECTIVES = {
+    "rloo": ("reinforce", {"samples_per_prompt": 4}),
+    "ppo": ("ppo", {"samples_per_prompt": 1, "epochs": 4, "minibatches": 1}),
+}
 
 
 class Clock:
@@ -74,7 +79,17 @@ def main() -> None:
         if args.work == "ppo":
             write_reward_model(shop, folder / "judge" / "adapter")
         run_train(planned, shop, folder / args.work)
-        lines = (folder / args.work / "rollouts" / planned.terms[0].objective.name / f"{args.steps - 1:06d}.jsonl").read_text().splitlines()
+        lines = (
+            (
+                folder
+                / args.work
+                / "rollouts"
+                / planned.terms[0].objective.name
+                / f"{args.steps - 1:06d}.jsonl"
+            )
+            .read_text()
+            .splitlines()
+        )
         prompts = [shop.tokenization(MAX_LENGTH).prompt_ids(json.loads(line)["prompt"]) for line in lines]
     updates = updates_per_batch(planned.terms[0].objective)
     seconds = [clock.marks[k + updates] - clock.marks[k] for k in range(0, updates * args.steps, updates)]
@@ -82,11 +97,16 @@ def main() -> None:
     prompt_tokens = sum(map(len, prompts)) / len(prompts)
     print(
         report(
-            args.work, "alignkit", str(shop.base.dtype).removeprefix("torch."), seconds,
-            needed_gflop=needed_gflop(shop.base.model, args.work, prompt_tokens), prompt_tokens=prompt_tokens,
-            new_tokens=sampled[-1]["rollouts/length"], sampling_seconds=[round(values["rollouts/seconds"], 3) for values in sampled],
+            args.work,
+            "alignkit",
+            str(shop.base.dtype).removeprefix("torch."),
+            seconds,
+            needed_gflop=needed_gflop(shop.base.model, args.work, prompt_tokens),
+            prompt_tokens=prompt_tokens,
+            new_tokens=sampled[-1]["rollouts/length"],
+            sampling_seconds=[round(values["rollouts/seconds"], 3) for values in sampled],
         )
-    )  # fmt: skip
+    )
 
 
 def stages(args: argparse.Namespace, folder: Path) -> dict:
@@ -97,24 +117,39 @@ def stages(args: argparse.Namespace, folder: Path) -> dict:
     updates = options.get("epochs", 1) * options.get("minibatches", 1)
     return {
         "name": "bench",
-        "model": {"base": args.model, "quantization": "nf4", "dtype": args.dtype, "lora": {"r": RANK, "alpha": ALPHA}},
+        "model": {
+            "base": args.model,
+            "quantization": "nf4",
+            "dtype": args.dtype,
+            "lora": {"r": RANK, "alpha": ALPHA},
+        },
         "data": {"prompts": {"path": str(folder / "prompts.jsonl")}},
         "training": {
-            "learning_rate": LEARNING_RATE, "batch_size": size.groups, "steps": args.steps * updates, "schedule": "constant", "warmup": 0,
-            "max_length": MAX_LENGTH, "micro_batch_tokens": args.tokens, "save_every": 1_000_000,
+            "learning_rate": LEARNING_RATE,
+            "batch_size": size.groups,
+            "steps": args.steps * updates,
+            "schedule": "constant",
+            "warmup": 0,
+            "max_length": MAX_LENGTH,
+            "micro_batch_tokens": args.tokens,
+            "save_every": 1_000_000,
             "sampling": {"min_tokens": NEW_TOKENS, "max_tokens": NEW_TOKENS},
         },
         "stages": {
             **judged,
             args.work: {
-                "train": {name: {"kl_coef": KL_COEF, **options}}, "on": "prompts", "reward": "judge" if judged else "sentiment",
+                "train": {name: {"kl_coef": KL_COEF, **options}},
+                "on": "prompts",
+                "reward": "judge" if judged else "sentiment",
             },
         },
-    }  # fmt: skip
+    }
 
 
 def write_prompts(args: argparse.Namespace, file: Path) -> None:
-    """The prompts in such an order that the first epoch's shuffle brings them back to that of the data, as on the other side."""
+    """The prompts in such an order that the first epoch's shuffle brings them back to that of the data, as on
+    the other side.
+    """
     rows = read_prompts(args.data, SIZES[args.work].groups * args.steps)
     order = epoch_order(0, 0, len(rows))
     file.write_text("".join(json.dumps(rows[order.index(place)]) + "\n" for place in range(len(rows))))
@@ -130,8 +165,9 @@ def write_reward_model(shop: Workshop, folder: Path) -> None:
 def needed_gflop(model, work: str, prompt: float) -> float:
     """10⁹ operations that a sample needs, its prompt's tokens shared by all samples of the prompt.
 
-    2·parameters a token: to sample, for the policy and the reference at sampling, and for each update forward and backward (4);
-    for PPO also the values and the reward model at sampling, and the values in each update. The heads of those two are next to nothing.
+    2·parameters a token: to sample, for the policy and the reference at sampling, and for each update forward
+    and backward (4); for PPO also the values and the reward model at sampling, and the values in each update.
+    The heads of those two are next to nothing.
     """
     layers, head = parameter_counts(model)
     updates = OBJECTIVES[work][1].get("epochs", 1)

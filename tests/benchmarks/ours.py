@@ -10,7 +10,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, command_line, read_examples, report, seconds_now
+from workload import (
+    ALPHA,
+    BETA,
+    LEARNING_RATE,
+    MAX_LENGTH,
+    RANK,
+    SIZES,
+    command_line,
+    read_examples,
+    report,
+    seconds_now,
+)
 
 from alignkit import recipe
 from alignkit.data.checking import adapt
@@ -23,7 +34,12 @@ from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.training import Trainer, TrainingTerm
 
-OBJECTIVES = {"dpo": ("dpo", {"beta": BETA}), "dpo-cached": ("dpo", {"beta": BETA}), "reward": ("bradley-terry", {}), "sft": ("sft", {})}
+OBJECTIVES = {
+    "dpo": ("dpo", {"beta": BETA}),
+    "dpo-cached": ("dpo", {"beta": BETA}),
+    "reward": ("bradley-terry", {}),
+    "sft": ("sft", {}),
+}
 
 
 class Silent:
@@ -53,23 +69,37 @@ def main() -> None:
     registry, accelerator = Registry(), Accelerator()
     name, options = OBJECTIVES[args.work]
     objective = registry.objectives.get(name)(**options)
-    base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), registry, accelerator.device)
+    base = load_base(
+        recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), registry, accelerator.device
+    )
     size = SIZES[args.work]
     tokenization = Tokenization(base.tokenizer, MAX_LENGTH)
     rows = read_examples(args.data, size.groups * args.steps, base.tokenizer)
     encoded = [tokenization.encode(adapt(example(row), objective.data)) for row in rows]
     order = epoch_order(0, 0, len(encoded))
-    groups = [encoded[order.index(i)] for i in range(len(encoded))]  # so that the shuffled order is the file's, as on the other side
+    # so that the shuffled order is the file's, as on the other side
+    groups = [encoded[order.index(i)] for i in range(len(encoded))]
     roles = Roles(base, recipe.Lora(r=RANK, alpha=ALPHA), seed=0)
     for role in sorted(objective.trains):
         roles.add(role, trainable=True)
     for role in sorted(objective.reads):
         roles.add(role, trainable=False)
     settings = recipe.Training(
-        learning_rate=LEARNING_RATE, batch_size=size.groups, micro_batch_tokens=args.tokens, schedule="constant", warmup=0
+        learning_rate=LEARNING_RATE,
+        batch_size=size.groups,
+        micro_batch_tokens=args.tokens,
+        schedule="constant",
+        warmup=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(roles, [TrainingTerm(objective, 1.0, groups)], settings, seed=0, folder=Path(folder), display=Silent())
+        trainer = Trainer(
+            roles,
+            [TrainingTerm(objective, 1.0, groups)],
+            settings,
+            seed=0,
+            folder=Path(folder),
+            display=Silent(),
+        )
         if objective.reads:  # warm up, as the steps do that are left out of the timing
             signals_by_group(roles, groups, range(size.groups), sorted(objective.reads), 2 * args.tokens)
         began = seconds_now()
@@ -85,14 +115,20 @@ def main() -> None:
     predicted = sum(len(completion) for group in timed for completion in group.completions) / len(timed)
     print(
         report(
-            args.work, "alignkit", str(base.dtype).removeprefix("torch."), seconds, extra_seconds_per_group=reference,
+            args.work,
+            "alignkit",
+            str(base.dtype).removeprefix("torch."),
+            seconds,
+            extra_seconds_per_group=reference,
             needed_gflop=needed_gflop(base.model, args.work, tokens, predicted),
         )
-    )  # fmt: skip
+    )
 
 
 def needed_gflop(model, work: str, tokens: float, predicted: float) -> float:
-    """10⁹ operations that a group needs: 2·parameters a token forward, 2 more for the backward through a frozen base, 2 for a reference."""
+    """10⁹ operations that a group needs: 2·parameters a token forward, 2 more for the backward through a
+    frozen base, 2 for a reference.
+    """
     layers, head = parameter_counts(model)
     per_parameter = 6 if work == "dpo" else 4
     return per_parameter * (tokens * layers + (0 if work == "reward" else predicted * head)) / 1e9

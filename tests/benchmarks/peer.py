@@ -1,4 +1,6 @@
-"""TRL's side of a comparison on fixed data: the same by its trainers in their fastest ordinary setting, reported as one JSON line."""
+"""TRL's side of a comparison on fixed data: the same by its trainers in their fastest ordinary setting,
+reported as one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,25 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from torch.utils.data import SequentialSampler
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from workload import ALPHA, BETA, LEARNING_RATE, MAX_LENGTH, RANK, SIZES, command_line, read_examples, report, seconds_now
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    TrainerCallback,
+)
+from workload import (
+    ALPHA,
+    BETA,
+    LEARNING_RATE,
+    MAX_LENGTH,
+    RANK,
+    SIZES,
+    command_line,
+    read_examples,
+    report,
+    seconds_now,
+)
 
 
 class Clock(TrainerCallback):
@@ -55,7 +74,9 @@ def main() -> None:
 
 
 def as_float32(model: torch.nn.Module, dtype: str) -> None:
-    """Where float32 is computed, let adapters be so too: TRL's cast to bfloat16, which such processors only emulate, is slow."""
+    """Where float32 is computed, let adapters be so too: TRL's cast to bfloat16, which such processors only
+    emulate, is slow.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad and dtype == "float32":
             parameter.data = parameter.data.float()
@@ -64,18 +85,30 @@ def as_float32(model: torch.nn.Module, dtype: str) -> None:
 def quantization(dtype: torch.dtype) -> BitsAndBytesConfig:
     """NF4 with double quantization, heads left as they are."""
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["score", "lm_head"],
-    )  # fmt: skip
+    )
 
 
 def settings(dtype: torch.dtype, **more) -> dict:
-    """What all its trainers get: no gradient checkpointing, autocast where the dtype is bfloat16, nothing saved or sent."""
+    """What all its trainers get: no gradient checkpointing, autocast where the dtype is bfloat16, nothing
+    saved or sent.
+    """
     return {
-        "output_dir": tempfile.mkdtemp(), "num_train_epochs": 1, "logging_steps": 1, "save_strategy": "no", "report_to": [],
-        "bf16": dtype == torch.bfloat16, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": False,
-        "learning_rate": LEARNING_RATE, **more,
-    }  # fmt: skip
+        "output_dir": tempfile.mkdtemp(),
+        "num_train_epochs": 1,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "bf16": dtype == torch.bfloat16,
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": False,
+        "learning_rate": LEARNING_RATE,
+        **more,
+    }
 
 
 def make_trainer(args: argparse.Namespace, clock: Clock):

@@ -1,7 +1,9 @@
-"""What the roles of PPO weigh: the loaded tensors of one base with its roles, and of four models of their own. The last line is JSON.
+"""What the roles of PPO weigh: the loaded tensors of one base with its roles, and of four models of their
+own. The last line is JSON.
 
-Weights alone, summed over what is loaded: no gradients, no optimizer state, no activations. Here every role has an adapter, as in a
-run that starts from a fine-tuned stage; where it starts from the base, the reference has none.
+Weights alone, summed over what is loaded: no gradients, no optimizer state, no activations. Here every role
+has an adapter, as in a run that starts from a fine-tuned stage; where it starts from the base, the reference
+has none.
 """
 
 from __future__ import annotations
@@ -38,9 +40,12 @@ def main() -> None:
     base = load_base(recipe.Model(base=args.model, quantization="nf4", dtype=args.dtype), Registry(), device)
     found = with_roles(base)
     nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=base.dtype,
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=base.dtype,
         llm_int8_skip_modules=["score", "lm_head"],
-    )  # fmt: skip
+    )
     one_base, dtype = found["+ value"], base.dtype
     del base
     for name, options in {
@@ -49,11 +54,20 @@ def main() -> None:
         "four models, float32": {"dtype": torch.float32},
     }.items():
         found[name] = four_models(args.model, device, options)
-    print(json.dumps([{"loaded": name, "bytes": count, "÷ one base": round(count / one_base, 2)} for name, count in found.items()]))
+    print(
+        json.dumps(
+            [
+                {"loaded": name, "bytes": count, "÷ one base": round(count / one_base, 2)}
+                for name, count in found.items()
+            ]
+        )
+    )
 
 
 def with_roles(base: Base) -> dict[str, int]:
-    """Bytes of the base alone and after each role is added: adapters, two of them with a head, of which policy and value are trained."""
+    """Bytes of the base alone and after each role is added: adapters, two of them with a head, of which
+    policy and value are trained.
+    """
     found = {"one base, NF4": weight(tensors_of(base.model))}
     with tempfile.TemporaryDirectory() as scratch:
         for name, headed in (("start", False), ("judge", True)):
@@ -91,7 +105,9 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
         yield parameter
         state = getattr(parameter, "quant_state", None)
         while state is not None:
-            yield from (value for value in (state.absmax, state.code, state.offset) if isinstance(value, Tensor))
+            yield from (
+                value for value in (state.absmax, state.code, state.offset) if isinstance(value, Tensor)
+            )
             state = state.state2
 
 

@@ -1,4 +1,6 @@
-"""The work that both sides do: the same examples, sizes and settings, the clock, and how a run reports itself."""
+"""The work that both sides do: the same examples, sizes and settings, the clock, and how a run reports
+itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ LONGEST_PROMPT = 600  # characters, where completions are sampled: well below th
 
 @dataclass(frozen=True)
 class Size:
-    """groups: rows of data a step; per_group: what is counted of each; steps: how many a run makes; warm_up: of these, not timed.
+    """groups: rows of data a step; per_group: what is counted of each; steps: how many a run makes; warm_up:
+    of these, not timed.
 
     A step of PPO is a whole batch of samples with its 4 optimizer steps, hence one of warm-up instead of two.
     """
@@ -49,17 +52,22 @@ def command_line(what: str | None, works: Iterable[str]) -> argparse.ArgumentPar
     parser.add_argument("work", choices=works)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=8, help="where completions are sampled, batches of samples")
+    parser.add_argument(
+        "--steps", type=int, default=8, help="where completions are sampled, batches of samples"
+    )
     return parser
 
 
 def read_examples(path: Path, count: int, tokenizer) -> list[dict]:
-    """The first `count` rows as conversations: prompt and completion, or prompt, chosen and rejected, none longer than the limit,
-    so that neither side cuts or drops any."""
+    """The first `count` rows as conversations: prompt and completion, or prompt, chosen and rejected, none
+    longer than the limit, so that neither side cuts or drops any."""
     rows: list[dict] = []
     for row in conversations(path):
         replies = {key: row[key] for key in ("completion", "chosen", "rejected") if key in row}
-        texts = [tokenizer.apply_chat_template(row["prompt"] + reply, return_dict=True)["input_ids"] for reply in replies.values()]
+        texts = [
+            tokenizer.apply_chat_template(row["prompt"] + reply, return_dict=True)["input_ids"]
+            for reply in replies.values()
+        ]
         if max(map(len, texts)) <= MAX_LENGTH:
             rows.append({"prompt": row["prompt"], **replies})
         if len(rows) == count:
@@ -80,7 +88,9 @@ def read_prompts(path: Path, count: int) -> list[dict]:
 
 def too_few(path: Path, found: int, count: int) -> SystemExit:
     """The error."""
-    return SystemExit(f"{path} holds {found} usable rows; {count} are needed: take fewer --steps, or other data")
+    return SystemExit(
+        f"{path} holds {found} usable rows; {count} are needed: take fewer --steps, or other data"
+    )
 
 
 def conversations(path: Path) -> Iterator[dict]:
@@ -101,7 +111,10 @@ def from_transcripts(row: dict) -> dict | None:
         turns = []
         for exchange in prompt.split("\n\nHuman:")[1:]:
             question, *answers = exchange.split("\n\nAssistant:")
-            turns += [{"role": "user", "content": question.strip()}, *({"role": "assistant", "content": a.strip()} for a in answers)]
+            turns += [
+                {"role": "user", "content": question.strip()},
+                *({"role": "assistant", "content": a.strip()} for a in answers),
+            ]
         if not mark or not reply.strip() or found.setdefault("prompt", turns) != turns:
             return None
         found[side] = [{"role": "assistant", "content": reply.strip()}]
@@ -126,12 +139,29 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def report(work: str, side: str, dtype: str, step_seconds: Sequence[float], *, extra_seconds_per_group: float = 0.0, **more: object) -> str:
-    """One JSON line. extra_seconds_per_group: work done before the steps (cached reference log-probabilities), spread over groups."""
+def report(
+    work: str,
+    side: str,
+    dtype: str,
+    step_seconds: Sequence[float],
+    *,
+    extra_seconds_per_group: float = 0.0,
+    **more: object,
+) -> str:
+    """One JSON line. extra_seconds_per_group: work done before the steps (cached reference
+    log-probabilities), spread over groups.
+    """
     size = SIZES[work]
     timed = step_seconds[size.warm_up :]
     if not timed:
         raise SystemExit(f"{len(step_seconds)} steps are too few for {work}: {size.warm_up} are warm-up")
     seconds = sum(timed) / len(timed) / size.groups + extra_seconds_per_group
-    line = {"work": work, "side": side, "dtype": dtype, "per_second": size.per_group / seconds, "peak_gb": peak_gb(), "steps": len(timed)}
+    line = {
+        "work": work,
+        "side": side,
+        "dtype": dtype,
+        "per_second": size.per_group / seconds,
+        "peak_gb": peak_gb(),
+        "steps": len(timed),
+    }
     return json.dumps({**line, "step_seconds": [round(value, 3) for value in step_seconds], **more})

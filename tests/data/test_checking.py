@@ -14,7 +14,9 @@ def ranked(*ranks, completions="abcdef", prompt="q"):
 
 
 def test_a_demonstration_is_the_best_completion_and_of_ties_the_first():
-    example = Example("q", ("a", "b", "c"), {"rank": (1.0, 0.0, 0.0), "weight": (3.0, 3.0, 3.0), "reward": (1.0, 2.0, 2.0)})
+    example = Example(
+        "q", ("a", "b", "c"), {"rank": (1.0, 0.0, 0.0), "weight": (3.0, 3.0, 3.0), "reward": (1.0, 2.0, 2.0)}
+    )
     assert adapt(example, Demonstrations) == Example("q", ("b",), {"weight": (3.0,), "reward": (2.0,)})
 
 
@@ -25,7 +27,9 @@ def test_only_what_is_labelled_good_is_imitated():
 
 
 def test_prompts_drop_completions_whatever_is_wrong_with_them():
-    assert adapt(Example("q", ("", ""), {"rank": (0.0, 1.0)}, {"answer": 1}), Prompts) == Example("q", (), {}, {"answer": 1})
+    assert adapt(Example("q", ("", ""), {"rank": (0.0, 1.0)}, {"answer": 1}), Prompts) == Example(
+        "q", (), {}, {"answer": 1}
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,8 +54,14 @@ def test_sound_data_of_another_kind_is_a_mismatch(example, kind):
         (ranked(0, 1, completions=("a", " ")), "empty completion"),
         (ranked(0, 1, completions=([assistant("a")], [])), "empty completion"),
         (ranked(0, 1, completions=([assistant("a")], [assistant("a"), assistant("")])), "empty completion"),
-        (ranked(0, 1, completions=([assistant("a")], [assistant("b"), user("c"), assistant("d")])), "neither the assistant's"),
-        (ranked(0, 1, completions=([assistant("a")], [assistant("b"), {"role": "tool", "content": "c"}])), "does not end in"),
+        (
+            ranked(0, 1, completions=([assistant("a")], [assistant("b"), user("c"), assistant("d")])),
+            "neither the assistant's",
+        ),
+        (
+            ranked(0, 1, completions=([assistant("a")], [assistant("b"), {"role": "tool", "content": "c"}])),
+            "does not end in",
+        ),
         (ranked(0, 0), "all completions tie"),
         (ranked(0, 1, completions=("a", "a\n")), "identical completions"),
         (ranked(0, 1, 2, completions="aaa"), "identical completions"),
@@ -84,7 +94,10 @@ def test_a_pair_the_other_way_round_contradicts_an_earlier_one():
     memory.check(ranked(0, 0))
 
 
-@given(st.lists(st.integers(0, 2), min_size=2, max_size=5), st.lists(st.sampled_from("abc"), min_size=5, max_size=5))
+@given(
+    st.lists(st.integers(0, 2), min_size=2, max_size=5),
+    st.lists(st.sampled_from("abc"), min_size=5, max_size=5),
+)
 def test_no_accepted_preference_contradicts_itself(ranks, completions):
     try:
         example = adapt(ranked(*ranks, completions=completions), Preferences)

@@ -1,4 +1,6 @@
-"""Every layout of file gives its rows with their places; what cannot be read becomes a BadExample at its line."""
+"""Every layout of file gives its rows with their places; what cannot be read becomes a BadExample at its
+line.
+"""
 
 import gzip
 import json
@@ -72,14 +74,21 @@ def test_after_a_syntax_error_the_rest_of_an_array_is_one_bad_row(tmp_path, text
 
 
 @given(
-    st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=5) | st.integers() | st.lists(st.booleans()), max_size=3), max_size=6)
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=3), st.text(max_size=5) | st.integers() | st.lists(st.booleans()), max_size=3
+        ),
+        max_size=6,
+    )
 )
 @settings(max_examples=40, deadline=None)
 def test_jsonl_and_an_array_of_the_same_rows_read_alike(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("rows")
     (folder / "a.jsonl").write_text("".join(json.dumps(value) + "\n" for value in values))
     (folder / "a.json").write_text(json.dumps(values, indent=1))
-    assert [row for _, row in rows(folder / "a.jsonl")] == values == [row for _, row in rows(folder / "a.json")]
+    assert (
+        [row for _, row in rows(folder / "a.jsonl")] == values == [row for _, row in rows(folder / "a.json")]
+    )
 
 
 def test_csv_cells_span_lines_and_bad_lines_are_reported(tmp_path):
@@ -108,7 +117,10 @@ def test_a_csv_cell_may_be_as_long_as_it_likes(tmp_path):
 def test_after_a_syntax_error_the_rest_of_a_csv_file_is_one_bad_row(tmp_path, broken):
     path = tmp_path / "a.csv"
     path.write_text(f"prompt,completion\na,b\n{broken}")
-    assert rows(path) == [(2, {"prompt": "a", "completion": "b"}), (3, "not valid CSV; nothing after this place can be read")]
+    assert rows(path) == [
+        (2, {"prompt": "a", "completion": "b"}),
+        (3, "not valid CSV; nothing after this place can be read"),
+    ]
 
 
 def test_a_csv_gzip_that_ends_inside_a_cell_is_told_as_that(tmp_path):

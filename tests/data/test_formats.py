@@ -35,7 +35,10 @@ Q, A, B = [user("q")], [assistant("a")], [assistant("b")]
         ({"chosen": "q: yes", "rejected": "q: no"}, Example("q:", (" yes", " no"), RANKED)),
         ({"prompt": "q", "completion": "a", "label": True}, Example("q", ("a",), {"label": (1.0,)})),
         ({"prompt": "q", "completion": "a", "label": "False"}, Example("q", ("a",), {"label": (0.0,)})),
-        ({"prompt": "q", "completions": ["a", "b", "c"], "ranks": [1, 0, 1]}, Example("q", ("a", "b", "c"), {"rank": (1.0, 0.0, 1.0)})),
+        (
+            {"prompt": "q", "completions": ["a", "b", "c"], "ranks": [1, 0, 1]},
+            Example("q", ("a", "b", "c"), {"rank": (1.0, 0.0, 1.0)}),
+        ),
         ({"prompt": "q", "answer": "42"}, Example("q", (), {}, {"answer": "42"})),
     ],
 )
@@ -46,12 +49,30 @@ def test_each_layout_is_recognised_and_read(row, expected):
 @pytest.mark.parametrize(
     ("row", "columns"),
     [
-        ({"chosen": "q a", "rejected": "q b", "margin": 2, "weight": "0.5"}, {**RANKED, "margin": (2.0, 2.0), "weight": (0.5, 0.5)}),
-        ({"chosen": "q a", "rejected": "q b", "votes_chosen": 3, "votes_rejected": 1}, {**RANKED, "votes": (3.0, 1.0)}),
-        ({"chosen": "q a", "rejected": "q b", "votes": [3, 1], "margin": None}, {**RANKED, "votes": (3.0, 1.0)}),
-        ({"chosen": "q a", "rejected": "q b", "score_chosen": 1.5, "score_rejected": 2}, {**RANKED, "reward": (1.5, 2.0)}),
-        ({"prompt": "q", "completions": ["a", "b", "c"], "rewards": [0.5, 2, 0.5]}, {"reward": (0.5, 2.0, 0.5), "rank": (1.0, 0.0, 1.0)}),
-        ({"prompt": "q", "completions": ["a", "b"], "rewards": [1, 2], "ranks": [0, 1]}, {"reward": (1.0, 2.0), **RANKED}),
+        (
+            {"chosen": "q a", "rejected": "q b", "margin": 2, "weight": "0.5"},
+            {**RANKED, "margin": (2.0, 2.0), "weight": (0.5, 0.5)},
+        ),
+        (
+            {"chosen": "q a", "rejected": "q b", "votes_chosen": 3, "votes_rejected": 1},
+            {**RANKED, "votes": (3.0, 1.0)},
+        ),
+        (
+            {"chosen": "q a", "rejected": "q b", "votes": [3, 1], "margin": None},
+            {**RANKED, "votes": (3.0, 1.0)},
+        ),
+        (
+            {"chosen": "q a", "rejected": "q b", "score_chosen": 1.5, "score_rejected": 2},
+            {**RANKED, "reward": (1.5, 2.0)},
+        ),
+        (
+            {"prompt": "q", "completions": ["a", "b", "c"], "rewards": [0.5, 2, 0.5]},
+            {"reward": (0.5, 2.0, 0.5), "rank": (1.0, 0.0, 1.0)},
+        ),
+        (
+            {"prompt": "q", "completions": ["a", "b"], "rewards": [1, 2], "ranks": [0, 1]},
+            {"reward": (1.0, 2.0), **RANKED},
+        ),
     ],
 )
 def test_numbers_become_columns(row, columns):
@@ -63,18 +84,36 @@ def test_numbers_become_columns(row, columns):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "q", "completions": ["a", "b"], "ranks": [0, math.nan]}, "'ranks' is not a finite number"),
+        (
+            {"prompt": "q", "completions": ["a", "b"], "ranks": [0, math.nan]},
+            "'ranks' is not a finite number",
+        ),
         ({"prompt": "q", "completions": ["a", "b"], "ranks": [0]}, "another length"),
         ({"prompt": "q", "completions": ["a", "b"], "ranks": [0, None]}, "lacks a number"),
         ({"prompt": "q", "completions": "ab"}, "not a list"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "weight": -1}, "'weight' is negative"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "votes": [-1, 2]}, "'votes' is negative"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "votes": [0, 0]}, "'votes' is 0 for both"),
-        ({"prompt": "q", "completions": ["a", "b", "c"], "ranks": [0, 1, 2], "votes": [5, 0, 0]}, "'votes' is 0 for both"),
-        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": 1e39}, "'margin' is not a finite number in float32"),
-        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": "1e39"}, "'margin' is not a finite number in float32"),
-        ({"prompt": "q", "completions": ["a", "b"], "ranks": [0, 10**400]}, "'ranks' is not a finite number in float32"),
-        ({"prompt": "q", "completions": ["a"], "rewards": [-(10**400)]}, "'rewards' is not a finite number in float32"),
+        (
+            {"prompt": "q", "completions": ["a", "b", "c"], "ranks": [0, 1, 2], "votes": [5, 0, 0]},
+            "'votes' is 0 for both",
+        ),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b", "margin": 1e39},
+            "'margin' is not a finite number in float32",
+        ),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b", "margin": "1e39"},
+            "'margin' is not a finite number in float32",
+        ),
+        (
+            {"prompt": "q", "completions": ["a", "b"], "ranks": [0, 10**400]},
+            "'ranks' is not a finite number in float32",
+        ),
+        (
+            {"prompt": "q", "completions": ["a"], "rewards": [-(10**400)]},
+            "'rewards' is not a finite number in float32",
+        ),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": "big"}, "'margin' is not a number"),
         ({"prompt": "q", "completion": "a", "label": "maybe"}, "'label' is not a number"),
         ({"prompt": "q", "completion": "a", "label": None}, "neither true nor false"),
@@ -83,7 +122,10 @@ def test_numbers_become_columns(row, columns):
         ({"prompt": "q", "completion": A}, "not all text or all conversations"),
         ({"prompt": "q", "completion": "\ud800"}, "surrogate"),
         ({"prompt": [{"role": "wizard", "content": "q"}], "completion": A}, "role is none of"),
-        ({"prompt": [{"role": "user", "content": [{"type": "text"}]}], "completion": A}, "content is not text"),
+        (
+            {"prompt": [{"role": "user", "content": [{"type": "text"}]}], "completion": A},
+            "content is not text",
+        ),
         ({"prompt": ["q"], "completion": A}, "not a mapping"),
         ({"messages": [*Q, {**A[0], "tool_calls": [{"name": "f"}]}]}, "'tool_calls' is not text"),
         ({"messages": "q"}, "not a list of messages"),
@@ -125,7 +167,11 @@ def test_fields_of_a_message_that_are_null_are_left_out():
     assert read(row).prompt == Q
 
 
-@given(st.text("ab c", max_size=12), st.text("ab c", min_size=1, max_size=8), st.text("ab c", min_size=1, max_size=8))
+@given(
+    st.text("ab c", max_size=12),
+    st.text("ab c", min_size=1, max_size=8),
+    st.text("ab c", min_size=1, max_size=8),
+)
 def test_an_implicit_prompt_is_common_and_ends_before_a_word(prompt, one, other):
     chosen, rejected = prompt + one, prompt + other
     start = common_prompt(chosen, rejected)
@@ -191,4 +237,9 @@ def test_a_plugins_mistake_is_named(parse_row, message):
 
 def test_a_plugins_example_is_checked_like_any_other():
     with pytest.raises(BadExample, match="role is none of"):
-        read({"x": 1}, formats={"own": Format("own", lambda row: True, lambda row: Example([{"role": "x", "content": ""}]))})
+        read(
+            {"x": 1},
+            formats={
+                "own": Format("own", lambda row: True, lambda row: Example([{"role": "x", "content": ""}]))
+            },
+        )

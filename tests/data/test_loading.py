@@ -28,7 +28,12 @@ def write(tmp_path):
 
 
 def read(path, kind, max_length=1000, **settings):
-    return load(Data(path=str(path), **settings), kind, name="pairs", tokenization=Tokenization(byte_tokenizer(), max_length))
+    return load(
+        Data(path=str(path), **settings),
+        kind,
+        name="pairs",
+        tokenization=Tokenization(byte_tokenizer(), max_length),
+    )
 
 
 def pair(prompt="q", chosen=" a", rejected=" b", **columns):
@@ -36,7 +41,15 @@ def pair(prompt="q", chosen=" a", rejected=" b", **columns):
 
 
 def test_every_row_is_used_or_counted_with_its_first_place(write):
-    path = write(pair(), "{", pair(rejected=""), pair(chosen=" b", rejected=" a"), pair("r"), pair(chosen=""), {"id": 1})
+    path = write(
+        pair(),
+        "{",
+        pair(rejected=""),
+        pair(chosen=" b", rejected=" a"),
+        pair("r"),
+        pair(chosen=""),
+        {"id": 1},
+    )
     report = read(path, Preferences).report
     assert (report.rows, report.examples, report.completions) == (7, 2, 4)
     assert report.dropped == {
@@ -137,7 +150,9 @@ def test_what_is_skipped_and_what_limit_takes_are_the_data_in_two(write):
     assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(path), skip=4))
 
 
-@pytest.mark.parametrize(("others", "broken", "wrong_kind"), [(3, 2, True), (2, 2, False), (1, 4, False), (1, 0, True)])
+@pytest.mark.parametrize(
+    ("others", "broken", "wrong_kind"), [(3, 2, True), (2, 2, False), (1, 4, False), (1, 0, True)]
+)
 def test_data_is_of_the_wrong_kind_only_where_most_rows_are(write, others, broken, wrong_kind):
     rows = [{"prompt": f"q{number}", "completion": "a"} for number in range(others)]
     with pytest.raises(UserError) as caught:
@@ -152,7 +167,13 @@ def test_one_good_row_among_many_of_another_kind_is_used(write):
 
 
 def test_whether_a_sample_was_finished_stays_with_it_through_ranking(write):
-    row = {"prompt": "q", "completions": ["a", "b", "c"], "finished": [True, False, True], "ranks": [2, 0, 1], "rewards": [0, 2, 1]}
+    row = {
+        "prompt": "q",
+        "completions": ["a", "b", "c"],
+        "finished": [True, False, True],
+        "ranks": [2, 0, 1],
+        "rewards": [0, 2, 1],
+    }
     eos = byte_tokenizer().eos_token_id
     preferences = read(write(row), Preferences)
     assert preferences.examples[0].columns["finished"] == (1, 0, 1)
@@ -192,7 +213,11 @@ def test_prompts_keep_the_other_columns_for_rewards(write):
 
 
 def test_a_completion_that_leaves_no_room_is_counted(write):
-    report = read(write({"prompt": "q", "completion": "x" * 20}, {"prompt": "q", "completion": "a"}), Demonstrations, max_length=8).report
+    report = read(
+        write({"prompt": "q", "completion": "x" * 20}, {"prompt": "q", "completion": "a"}),
+        Demonstrations,
+        max_length=8,
+    ).report
     assert report.dropped["completion longer than max_length"].count == 1
 
 
@@ -207,7 +232,9 @@ def test_a_fingerprint_follows_contents_and_settings(write, tmp_path):
     before = fingerprint(folder)
     path.rename(tmp_path / "renamed.jsonl")
     assert before != fingerprint(folder)
-    assert fingerprint(Data(path="some/hub-name", revision="a")) != fingerprint(Data(path="some/hub-name", revision="b"))
+    assert fingerprint(Data(path="some/hub-name", revision="a")) != fingerprint(
+        Data(path="some/hub-name", revision="b")
+    )
 
 
 def test_a_fingerprint_does_not_depend_on_how_the_path_is_spelled(write, tmp_path, monkeypatch):
@@ -223,11 +250,21 @@ def test_a_fingerprint_does_not_depend_on_how_the_path_is_spelled(write, tmp_pat
 
 def test_a_fingerprint_follows_how_the_data_is_read(write):
     path = write(pair())
-    changes = ({"format": "preference"}, {"rename": {"a": "b"}}, {"skip": 1}, {"limit": 1}, {"on_bad": "error"}, {"split": "test"}, {})
+    changes = (
+        {"format": "preference"},
+        {"rename": {"a": "b"}},
+        {"skip": 1},
+        {"limit": 1},
+        {"on_bad": "error"},
+        {"split": "test"},
+        {},
+    )
     assert len({fingerprint(Data(path=str(path), **change)) for change in changes}) == len(changes)
     as_csv = path.with_suffix(".csv")
     as_csv.write_bytes(path.read_bytes())
-    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(as_csv))), "the suffix decides on the reader"
+    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(as_csv))), (
+        "the suffix decides on the reader"
+    )
 
 
 def made(prompts):
@@ -247,11 +284,15 @@ def test_no_prompt_is_on_both_sides_and_nothing_is_lost(prompts, share, seed):
     sides = [{group.prompt[0] for group in side.groups} for side in (train, held_out)]
     assert sides[0] and sides[1]  # noqa: PT018
     assert not sides[0] & sides[1]
-    assert sorted(group.completions[0][0] for side in (train, held_out) for group in side.groups) == list(range(len(prompts)))
+    assert sorted(group.completions[0][0] for side in (train, held_out) for group in side.groups) == list(
+        range(len(prompts))
+    )
     for side in (train, held_out):
         order = [group.completions[0][0] for group in side.groups]
         assert order == sorted(order)
-        assert [example.prompt for example in side.examples] == [str(group.prompt[0]) for group in side.groups]
+        assert [example.prompt for example in side.examples] == [
+            str(group.prompt[0]) for group in side.groups
+        ]
     assert split_held_out(data, share, seed) == (train, held_out)
 
 
@@ -280,11 +321,16 @@ def test_another_seed_holds_out_others():
 
 
 def test_a_larger_share_holds_out_all_that_a_smaller_one_does():
-    assert texts(split_held_out(made(range(100)), 0.1, 0)[1]) < texts(split_held_out(made(range(100)), 0.3, 0)[1])
+    assert texts(split_held_out(made(range(100)), 0.1, 0)[1]) < texts(
+        split_held_out(made(range(100)), 0.3, 0)[1]
+    )
 
 
 def test_no_stage_trains_on_what_another_holds_out_of_the_same_file(write):
-    ties = ({"prompt": f"q{number}", "completions": ["a", "b"], "ranks": [0, 0 if number == 3 else 1]} for number in range(60))
+    ties = (
+        {"prompt": f"q{number}", "completions": ["a", "b"], "ranks": [0, 0 if number == 3 else 1]}
+        for number in range(60)
+    )
     path = write(*ties)
     pairs, demonstrations = read(path, Preferences), read(path, Demonstrations)
     assert (len(pairs), len(demonstrations)) == (59, 60), "the tie is no preference, but a demonstration"
@@ -293,7 +339,9 @@ def test_no_stage_trains_on_what_another_holds_out_of_the_same_file(write):
 
 
 def test_a_prompt_is_the_same_as_text_and_as_a_conversation():
-    conversations = [replace(example, prompt=[user(f"{example.prompt}\n")]) for example in made(range(50)).examples]
+    conversations = [
+        replace(example, prompt=[user(f"{example.prompt}\n")]) for example in made(range(50)).examples
+    ]
     as_text, as_conversation = made(range(50)), replace(made(range(50)), examples=conversations)
     assert split_held_out(as_text, 0.2, 0)[1].groups == split_held_out(as_conversation, 0.2, 0)[1].groups
 
@@ -303,9 +351,13 @@ def test_a_prompt_is_the_same_as_text_and_as_a_conversation():
 def test_prompts_that_share_text_or_tokens_stay_together(pairs, seed):
     pairs = [*pairs, (7, 7), (8, 8)]
     groups = [Group([tokens], ([number],)) for number, (_, tokens) in enumerate(pairs)]
-    train, held_out = split_held_out(Dataset([Example(str(text)) for text, _ in pairs], groups, Tally("x").report()), 0.5, seed)
+    train, held_out = split_held_out(
+        Dataset([Example(str(text)) for text, _ in pairs], groups, Tally("x").report()), 0.5, seed
+    )
     assert not texts(train) & texts(held_out)
-    assert not {tuple(group.prompt) for group in train.groups} & {tuple(group.prompt) for group in held_out.groups}
+    assert not {tuple(group.prompt) for group in train.groups} & {
+        tuple(group.prompt) for group in held_out.groups
+    }
     assert len(train) + len(held_out) == len(pairs)
 
 

@@ -52,11 +52,14 @@ def test_a_revision_of_a_file_has_no_meaning(pairs):
 
 def test_columns_are_renamed(pairs):
     assert read(pairs, rename={"question": "prompt"}) == [{"prompt": "q", "answer": "a"}]
-    assert read(pairs, rename={"question": "answer", "answer": "question"}) == [{"answer": "q", "question": "a"}]
+    assert read(pairs, rename={"question": "answer", "answer": "question"}) == [
+        {"answer": "q", "question": "a"}
+    ]
 
 
 @pytest.mark.parametrize(
-    ("rename", "message"), [({"questio": "prompt"}, "Did you mean 'question'"), ({"question": "answer"}, "Rename 'answer' too")]
+    ("rename", "message"),
+    [({"questio": "prompt"}, "Did you mean 'question'"), ({"question": "answer"}, "Rename 'answer' too")],
 )
 def test_a_rename_that_cannot_be_done_is_refused(pairs, rename, message):
     with pytest.raises(UserError) as error:
@@ -71,7 +74,9 @@ def test_a_saved_folder_is_read_with_and_without_splits(tmp_path):
     table = Dataset.from_list([{"prompt": "a"}, {"prompt": "b"}])
     table.save_to_disk(tmp_path / "one")
     DatasetDict({"test": table}).save_to_disk(tmp_path / "many")
-    assert read(tmp_path / "one") == read(tmp_path / "many", split="test") == [{"prompt": "a"}, {"prompt": "b"}]
+    assert (
+        read(tmp_path / "one") == read(tmp_path / "many", split="test") == [{"prompt": "a"}, {"prompt": "b"}]
+    )
     with pytest.raises(UserError, match=r"no split 'train'\n.*Known: test"):
         read(tmp_path / "many")
 

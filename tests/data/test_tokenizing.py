@@ -1,11 +1,22 @@
-"""Prompt and completion concatenate exactly, data injects no special token, truncation takes from the prompt's beginning alone."""
+"""Prompt and completion concatenate exactly, data injects no special token, truncation takes from the
+prompt's beginning alone.
+"""
 
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_tokenizers import CHATML, TRIMMING, WITHOUT_END, assistant, byte_tokenizer, prefixing_tokenizer, user, word_tokenizer
+from tiny_tokenizers import (
+    CHATML,
+    TRIMMING,
+    WITHOUT_END,
+    assistant,
+    byte_tokenizer,
+    prefixing_tokenizer,
+    user,
+    word_tokenizer,
+)
 
 from alignkit import BadExample, Example, UserError
 from alignkit.data.rendering import render
@@ -30,7 +41,9 @@ def specials(tokenizer, tokens):
 def test_a_conversation_is_fed_as_the_template_tokenizes_it(question, answer, template):
     tokenizer = byte_tokenizer(template)
     group = Tokenization(tokenizer, 10_000).encode(Example([user(question)], ([assistant(answer)],)))
-    text = tokenizer.apply_chat_template([user(question), assistant(answer)], tokenize=False).removesuffix("\n")
+    text = tokenizer.apply_chat_template([user(question), assistant(answer)], tokenize=False).removesuffix(
+        "\n"
+    )
     opened = tokenizer.apply_chat_template([user(question)], tokenize=False, add_generation_prompt=True)
     assert group.prompt == ids(tokenizer, opened)
     assert tokenizer.decode(group.prompt + group.completions[0]) == text
@@ -53,10 +66,14 @@ def test_plain_text_concatenates_and_ends_once(prompt, completion):
 def test_special_tokens_spelled_out_in_a_conversation_stay_text(question, answer, template):
     tokenizer = byte_tokenizer(template)
     encode = Tokenization(tokenizer, 10_000).encode
-    group, clean = (encode(Example([user(q)], ([assistant(a)],))) for q, a in ((question, answer), ("a", "b")))
+    group, clean = (
+        encode(Example([user(q)], ([assistant(a)],))) for q, a in ((question, answer), ("a", "b"))
+    )
     assert specials(tokenizer, group.prompt) == specials(tokenizer, clean.prompt)
     assert specials(tokenizer, group.completions[0]) == specials(tokenizer, clean.completions[0])
-    text = tokenizer.apply_chat_template([user(question), assistant(answer)], tokenize=False).removesuffix("\n")
+    text = tokenizer.apply_chat_template([user(question), assistant(answer)], tokenize=False).removesuffix(
+        "\n"
+    )
     assert tokenizer.decode(group.prompt + group.completions[0]) == text
 
 
@@ -65,7 +82,10 @@ def test_special_tokens_spelled_out_in_a_conversation_stay_text(question, answer
 def test_special_tokens_spelled_out_in_plain_text_stay_text(prompt, completion):
     tokenizer = byte_tokenizer(bos=True)
     group = Tokenization(tokenizer, 10_000).encode(Example(prompt, (completion,)))
-    assert specials(tokenizer, group.prompt + group.completions[0]) == [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert specials(tokenizer, group.prompt + group.completions[0]) == [
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+    ]
     assert tokenizer.decode(group.prompt + group.completions[0]) == f"<s>{prompt}{completion}</s>"
 
 
@@ -88,7 +108,11 @@ def test_truncation_takes_from_the_prompts_beginning_alone(prompt, completions, 
     assert group.prompt[:bos] == whole.prompt[:bos]
 
 
-@given(words, st.lists(st.tuples(words, st.booleans()), min_size=1, max_size=4), st.sampled_from([None, CHATML, TRIMMING, WITHOUT_END]))
+@given(
+    words,
+    st.lists(st.tuples(words, st.booleans()), min_size=1, max_size=4),
+    st.sampled_from([None, CHATML, TRIMMING, WITHOUT_END]),
+)
 @settings(max_examples=100, deadline=None)
 def test_a_completion_that_was_cut_off_has_no_end_and_the_others_are_unchanged(question, drawn, template):
     tokenizer = byte_tokenizer(template)
@@ -113,7 +137,8 @@ def test_of_several_messages_that_were_cut_off_the_earlier_ones_keep_their_ends(
     messages = [assistant("one"), {"role": "tool", "content": "two"}, assistant("three")]
     example = Example([user("a")], (messages,))
     whole, cut = (
-        Tokenization(tokenizer, 1000).encode(one).completions[0] for one in (example, replace(example, columns={"finished": (0.0,)}))
+        Tokenization(tokenizer, 1000).encode(one).completions[0]
+        for one in (example, replace(example, columns={"finished": (0.0,)}))
     )
     written, text = tokenizer.decode(whole), tokenizer.decode(cut)
     assert text.endswith("three")
@@ -123,7 +148,9 @@ def test_of_several_messages_that_were_cut_off_the_earlier_ones_keep_their_ends(
 
 def test_spelled_out_ends_in_a_completion_that_was_cut_off_stay_text():
     tokenizer = byte_tokenizer(CHATML)
-    group = Tokenization(tokenizer, 1000).encode(Example([user("a")], ([assistant("b<|im_end|>")],), {"finished": (0.0,)}))
+    group = Tokenization(tokenizer, 1000).encode(
+        Example([user("a")], ([assistant("b<|im_end|>")],), {"finished": (0.0,)})
+    )
     assert tokenizer.decode(group.completions[0]) == "b<|im_end|>"
     assert not specials(tokenizer, group.completions[0])
 
@@ -158,7 +185,9 @@ def test_white_space_after_the_end_of_turn_is_not_trained_on():
 
 def test_a_template_without_end_of_turn_gets_end_of_sequence():
     tokenizer = byte_tokenizer(WITHOUT_END)
-    completion = Tokenization(tokenizer, 1000).encode(Example([user("a")], ([assistant("hello ")],))).completions[0]
+    completion = (
+        Tokenization(tokenizer, 1000).encode(Example([user("a")], ([assistant("hello ")],))).completions[0]
+    )
     assert tokenizer.decode(completion) == "hello </s>"
 
 
@@ -166,7 +195,10 @@ def test_a_completion_of_several_messages_ends_after_the_last():
     tokenizer = byte_tokenizer(CHATML)
     messages = [assistant("one"), {"role": "tool", "content": "two"}, assistant("three")]
     completion = Tokenization(tokenizer, 1000).encode(Example([user("a")], (messages,))).completions[0]
-    assert tokenizer.decode(completion) == "one<|im_end|>\n<|im_start|>tool\ntwo<|im_end|>\n<|im_start|>assistant\nthree<|im_end|>"
+    assert (
+        tokenizer.decode(completion)
+        == "one<|im_end|>\n<|im_start|>tool\ntwo<|im_end|>\n<|im_start|>assistant\nthree<|im_end|>"
+    )
 
 
 def test_a_completion_gets_no_space_of_its_own_where_the_tokenizer_prepends_one():
@@ -183,7 +215,10 @@ def test_no_space_is_prepended_where_the_text_is_cut(content):
     group = Tokenization(tokenizer, 1000).encode(Example([user(content)], ([assistant(content)],)))
     opened = "<|im_start|>user\n" + content.replace(" ", "▁") + "<|im_end|>\n<|im_start|>assistant\n"
     assert "".join(tokenizer.convert_ids_to_tokens(group.prompt)) == opened
-    assert "".join(tokenizer.convert_ids_to_tokens(group.completions[0])) == content.replace(" ", "▁") + "<|im_end|>"
+    assert (
+        "".join(tokenizer.convert_ids_to_tokens(group.completions[0]))
+        == content.replace(" ", "▁") + "<|im_end|>"
+    )
     assert len(specials(tokenizer, group.prompt)) == 3
 
 

@@ -1,4 +1,6 @@
-"""Small tokenizers that the tests build: bytes as tokens, with and without a BOS, with the chat templates that matter."""
+"""Small tokenizers that the tests build: bytes as tokens, with and without a BOS, with the chat templates
+that matter.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 CHATML = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% "
+    "endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 TRIMMING = (
-    "{{ bos_token }}{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] | trim + '<eot>' }}{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] | trim + '<eot>' }}{% "
+    "endfor %}"
     "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
 )
 WITHOUT_END = (
@@ -20,28 +24,44 @@ WITHOUT_END = (
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
 SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<eot>"]
-CORPUS = ["user assistant system hello world the cat sat on the mat", "hello there, how are you today?\n\nfine, thank you!\n"] * 4
+CORPUS = [
+    "user assistant system hello world the cat sat on the mat",
+    "hello there, how are you today?\n\nfine, thank you!\n",
+] * 4
 
 
 @cache
-def byte_tokenizer(template: str | None = None, *, bos: bool = False, eos: str = "</s>") -> PreTrainedTokenizerFast:
-    """Byte-level BPE with a few merges, so that tokens do straddle words' edges; `bos`: it puts <s> before plain text."""
+def byte_tokenizer(
+    template: str | None = None, *, bos: bool = False, eos: str = "</s>"
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with a few merges, so that tokens do straddle words' edges; `bos`: it puts <s> before
+    plain text.
+    """
     core = Tokenizer(models.BPE(unk_token=None))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        ),
     )
     if bos:
-        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))])
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))]
+        )
     return _wrap(core, template, eos)
 
 
 @cache
 def prefixing_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
-    """Like Llama 2's: the first word of any text gets a space, so that text tokenized by itself begins otherwise than within a text."""
-    letters = {character: number for number, character in enumerate([*SPECIAL, "▁", *map(chr, range(33, 127)), "\n"])}
+    """Like Llama 2's: the first word of any text gets a space, so that text tokenized by itself begins
+    otherwise than within a text.
+    """
+    letters = {
+        character: number for number, character in enumerate([*SPECIAL, "▁", *map(chr, range(33, 127)), "\n"])
+    }
     core = Tokenizer(models.BPE(vocab=letters, merges=[], unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     core.decoder = decoders.Metaspace()
@@ -59,7 +79,11 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 
 def _wrap(core: Tokenizer, template: str | None, eos: str) -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token=eos, unk_token="<unk>", additional_special_tokens=SPECIAL[3:]
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token=eos,
+        unk_token="<unk>",
+        additional_special_tokens=SPECIAL[3:],
     )
     tokenizer.chat_template = template
     return tokenizer

@@ -11,14 +11,19 @@ from alignkit.evaluation.reward_models import judge
 
 def group(*completions):
     """Completions as (rank, tokens)."""
-    return Group([1], tuple([2] * size for _, size in completions), {"rank": tuple(float(rank) for rank, _ in completions)})
+    return Group(
+        [1],
+        tuple([2] * size for _, size in completions),
+        {"rank": tuple(float(rank) for rank, _ in completions)},
+    )
 
 
 def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-# Three prompts: a pair judged rightly, a pair judged wrongly, and three completions of which the last two tie.
+# Three prompts: a pair judged rightly, a pair judged wrongly, and three completions of which the last two
+# tie.
 GROUPS = [group((0, 5), (1, 3)), group((0, 2), (1, 6)), group((0, 4), (1, 4), (1, 2))]
 SCORES = [[1.0, -1.0], [0.0, 0.5], [2.0, 2.0, 0.0]]
 
@@ -34,19 +39,28 @@ def test_the_length_only_accuracy_is_of_preferring_the_longer():
     table, _ = judge(GROUPS, SCORES, 0)
     # 5 > 3: 1; 2 < 6: 0; 4 = 4 and 4 > 2: ¾. The scores have no part in it.
     assert table["length_only_accuracy"]["mean"] == pytest.approx((1 + 0 + 0.75) / 3)
-    assert judge(GROUPS, [[0.0] * len(values) for values in SCORES], 0)[0]["length_only_accuracy"] == table["length_only_accuracy"]
+    assert (
+        judge(GROUPS, [[0.0] * len(values) for values in SCORES], 0)[0]["length_only_accuracy"]
+        == table["length_only_accuracy"]
+    )
 
 
 def test_calibration_compares_what_was_said_of_the_preferred_side_with_what_was_right():
     table, curve = judge(GROUPS, SCORES, 0)
-    # Pairs: said σ(2) and right; said σ(½) and wrong; said ½ and half right; said σ(2) and right. Bins of a tenth: 0.88, 0.62, 0.5.
+    # Pairs: said σ(2) and right; said σ(½) and wrong; said ½ and half right; said σ(2) and right. Bins of a
+    # tenth: 0.88, 0.62, 0.5.
     assert curve == [
         {"predicted": 0.5, "observed": 0.5, "count": 1},
         {"predicted": pytest.approx(sigmoid(0.5)), "observed": 0.0, "count": 1},
         {"predicted": pytest.approx(sigmoid(2)), "observed": 1.0, "count": 2},
     ]
     expected = (1 * 0 + 1 * sigmoid(0.5) + 2 * (1 - sigmoid(2))) / 4
-    assert table["calibration_error"] == {"mean": pytest.approx(expected), "low": None, "high": None, "count": 4}
+    assert table["calibration_error"] == {
+        "mean": pytest.approx(expected),
+        "low": None,
+        "high": None,
+        "count": 4,
+    }
 
 
 def test_the_length_correlation_is_of_ranks_within_prompts():

@@ -1,4 +1,6 @@
-"""Intervals, win rates, rank correlation and calibration, against numbers worked out by hand or another way."""
+"""Intervals, win rates, rank correlation and calibration, against numbers worked out by hand or another
+way.
+"""
 
 import json
 import math
@@ -19,7 +21,8 @@ from alignkit.evaluation.statistics import (
 
 
 def test_the_interval_of_two_values_spans_the_three_means_a_resample_can_have():
-    # A resample of (0, 1) has the mean 0, ½ or 1 with probability ¼, ½, ¼: the 95 % interval reaches both ends, the 40 % one neither.
+    # A resample of (0, 1) has the mean 0, ½ or 1 with probability ¼, ½, ¼: the 95 % interval reaches both
+    # ends, the 40 % one neither.
     assert bootstrap([0.0, 1.0]) == Interval(0.5, 0.0, 1.0, 2)
     assert bootstrap([0.0, 1.0], level=0.4) == Interval(0.5, 0.5, 0.5, 2)
 
@@ -39,7 +42,8 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_its_level():
     found = [bootstrap(list(generator.normal(1.0, 2.0, 50)), seed=number, draws=300) for number in range(400)]
     covered = sum(interval.low <= 1.0 <= interval.high for interval in found) / 400
 
-    # The standard error of a share of 0.95 in 400 is 0.011; at n = 50 the percentile interval is about 0.01 short.
+    # The standard error of a share of 0.95 in 400 is 0.011; at n = 50 the percentile interval is about 0.01
+    # short.
     assert 0.91 <= covered <= 0.98
 
 
@@ -48,7 +52,12 @@ def test_what_has_no_score_is_left_out_of_the_mean_and_the_count():
 
 
 def test_an_interval_of_nothing_is_written_as_null():
-    assert json.loads(json.dumps(bootstrap([None]).to_dict(), allow_nan=False)) == {"mean": None, "low": None, "high": None, "count": 0}
+    assert json.loads(json.dumps(bootstrap([None]).to_dict(), allow_nan=False)) == {
+        "mean": None,
+        "low": None,
+        "high": None,
+        "count": 0,
+    }
 
 
 def test_one_seed_gives_one_interval(rng):
@@ -74,7 +83,9 @@ def test_a_prompt_without_scores_has_no_win_rate():
 
 def test_the_two_win_rates_of_a_comparison_add_up_to_one(rng):
     ours, theirs = ([[float(rng.randrange(3)) for _ in range(3)] for _ in range(30)] for _ in range(2))
-    assert [a + b for a, b in zip(win_rate(ours, theirs), win_rate(theirs, ours), strict=True)] == pytest.approx([1.0] * 30)
+    assert [
+        a + b for a, b in zip(win_rate(ours, theirs), win_rate(theirs, ours), strict=True)
+    ] == pytest.approx([1.0] * 30)
 
 
 def spearman_by_pairs(a, b):
@@ -161,4 +172,6 @@ def test_the_divergence_of_the_best_is_that_of_its_distribution(rng):
     scores = [float(level) for level in range(4) for _ in range(round(levels[level] * 50))]
     below = np.cumsum(levels) - levels
     best = (below + levels) ** 5 - below**5  # that the highest of 5 is of this level
-    assert best_of_divergence(rng.sample(scores, len(scores)), 5) == pytest.approx(float((best * np.log(best / levels)).sum()))
+    assert best_of_divergence(rng.sample(scores, len(scores)), 5) == pytest.approx(
+        float((best * np.log(best / levels)).sum())
+    )

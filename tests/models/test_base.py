@@ -1,4 +1,6 @@
-"""Bases of many architectures: what is computed of them is what plain transformers computes, or they are refused."""
+"""Bases of many architectures: what is computed of them is what plain transformers computes, or they are
+refused.
+"""
 
 import json
 import math
@@ -48,7 +50,9 @@ def saved(folder: Path, architecture: str, **options) -> Path:
     make_base(folder)
     sizes = {**SIZES, "vocab_size": VOCABULARY, "max_position_embeddings": 64}
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**sizes, **options}), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(architecture, **{**sizes, **options}), dtype=torch.float32
+    )
     for parameter in model.parameters():
         if not parameter.any():
             parameter.data.normal_(0, 0.3)
@@ -64,7 +68,9 @@ def loaded(folder: Path, **options):
 def groups() -> list[Group]:
     within = lambda ids: [token % VOCABULARY for token in ids]
     found = random_groups(random.Random(0))
-    return [Group(within(group.prompt), tuple(map(within, group.completions)), group.columns) for group in found]
+    return [
+        Group(within(group.prompt), tuple(map(within, group.completions)), group.columns) for group in found
+    ]
 
 
 def logps(base, groups) -> torch.Tensor:
@@ -98,7 +104,11 @@ def test_half_precision_is_no_reason_to_refuse_a_base_or_to_lay_it_flat(architec
 def test_a_base_whose_log_probabilities_are_not_reproduced_is_refused(tmp_path):
     """This configuration knows a scale of the logits that the model's code never applies."""
     folder = saved(tmp_path, "mpt", d_model=32, n_heads=4, n_layers=2, max_seq_len=64, logit_scale=0.5)
-    with pytest.raises(UserError, match=r"model\.base: the log-probabilities computed for this base \(mpt, float32\) differ") as error:
+    with pytest.raises(
+        UserError,
+        match=r"model\.base: the log-probabilities computed for this base \(mpt, "
+        r"float32\) differ",
+    ) as error:
         loaded(folder)
     assert "choose another base" in str(error.value)
 
@@ -154,10 +164,16 @@ def test_the_fingerprint_is_of_the_content_wherever_the_folder_lies(base, tmp_pa
     assert fingerprint(spec(folder), Registry()) == first
 
     weights = load_file(folder / "model.safetensors")
-    save_file({name: weight * 2 for name, weight in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: weight * 2 for name, weight in weights.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     changes = [fingerprint(spec(folder), Registry())]
     for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
-        (folder / name).write_text((base / name).read_text().replace("red", "rod") + " " if (base / name).is_file() else "template")
+        (folder / name).write_text(
+            (base / name).read_text().replace("red", "rod") + " " if (base / name).is_file() else "template"
+        )
         changes.append(fingerprint(spec(folder), Registry()))
     assert len({first, *changes}) == 5
 

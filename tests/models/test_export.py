@@ -1,4 +1,6 @@
-"""What is taken out of a run: the adapter as it was when its stage was done, alone or merged into its base."""
+"""What is taken out of a run: the adapter as it was when its stage was done, alone or merged into its
+base.
+"""
 
 import json
 import shutil
@@ -20,13 +22,17 @@ from alignkit.registry import Registry
 
 @pytest.fixture(scope="module")
 def made(base, tmp_path_factory):
-    """A reward-model run whose base was given relative to the working directory, with a tokenizer that pads with end-of-sequence."""
+    """A reward-model run whose base was given relative to the working directory, with a tokenizer that pads
+    with end-of-sequence.
+    """
     folder = tmp_path_factory.mktemp("made")
     shutil.copytree(base, folder / "base")
     AutoTokenizer.from_pretrained(base, pad_token="<eos>", unk_token="red").save_pretrained(folder / "base")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        recipe_ = write_recipe(folder, base, "  one: {train: bradley-terry, on: pairs}", **{f"base: {base}": "base: ./base"})
+        recipe_ = write_recipe(
+            folder, base, "  one: {train: bradley-terry, on: pairs}", **{f"base: {base}": "base: ./base"}
+        )
         run(recipe_, folder)
     return folder
 
@@ -36,7 +42,9 @@ def stage(made, tmp_path):
     return shutil.copytree(made / "tiny" / "one", tmp_path / "one")
 
 
-def test_a_merged_reward_model_scores_as_the_role_from_any_working_directory(made, stage, tmp_path, monkeypatch):
+def test_a_merged_reward_model_scores_as_the_role_from_any_working_directory(
+    made, stage, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     export_merged(stage, tmp_path / "merged")
     merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged", dtype=torch.float32)
@@ -48,7 +56,8 @@ def test_a_merged_reward_model_scores_as_the_role_from_any_working_directory(mad
     found = merged(torch.tensor([ids])).logits[0]
     expected = roles.signals("reward", flat_rows([Group(ids[:2], (ids[2:],))]))["scores"]
     assert expected.abs() > 0.05
-    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)  # the merged weights are rounded to bf16
+    # the merged weights are rounded to bf16
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
     assert merged.config.pad_token_id == AutoTokenizer.from_pretrained(tmp_path / "merged").pad_token_id != 1
 
 

@@ -1,4 +1,6 @@
-"""The chunked log-probability and entropy, values and gradients, against plain log_softmax, for every kind of output head."""
+"""The chunked log-probability and entropy, values and gradients, against plain log_softmax, for every kind of
+output head.
+"""
 
 import pytest
 import torch
@@ -35,7 +37,9 @@ def test_values_and_gradients_equal_those_of_log_softmax(chunk_rows, kind, monke
         logits = head.cap * (logits / head.cap).tanh()
     log_p = logits.log_softmax(-1)
     expected = log_p.gather(1, targets[:, None]).squeeze(1), -(log_p.exp() * log_p).sum(-1)
-    (expected_grad,) = torch.autograd.grad((upstream[0] * expected[0] + upstream[1] * expected[1]).sum(), hidden)
+    (expected_grad,) = torch.autograd.grad(
+        (upstream[0] * expected[0] + upstream[1] * expected[1]).sum(), hidden
+    )
 
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, atol=1e-5, rtol=1e-5)

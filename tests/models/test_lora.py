@@ -29,7 +29,11 @@ def outcome(monkeypatch, quick, **lora):
     torch.manual_seed(0)
     logps, scores = roles.signals("policy", rows)["logps"], roles.signals("reward", rows)["scores"]
     (logps.sin().sum() + scores.cos().sum()).backward()
-    return logps.detach(), scores.detach(), {name: parameter.grad for name, parameter in roles.trainable().items()}
+    return (
+        logps.detach(),
+        scores.detach(),
+        {name: parameter.grad for name, parameter in roles.trainable().items()},
+    )
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -49,7 +53,9 @@ class Quantized(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.first, self.second = (Linear4bit(64, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32) for _ in range(2))
+        self.first, self.second = (
+            Linear4bit(64, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32) for _ in range(2)
+        )
 
     def forward(self, x):
         return self.second(self.first(x).tanh())
@@ -59,7 +65,9 @@ def test_over_a_4_bit_base_too():
     x = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
     found = []
     for quick in (True, False):
-        model = get_peft_model(Quantized().to("cpu"), LoraConfig(r=4, lora_alpha=8, target_modules=["first", "second"]))
+        model = get_peft_model(
+            Quantized().to("cpu"), LoraConfig(r=4, lora_alpha=8, target_modules=["first", "second"])
+        )
         generator = torch.Generator().manual_seed(2)
         for name, parameter in model.named_parameters():
             if "lora_" in name:
@@ -68,7 +76,12 @@ def test_over_a_4_bit_base_too():
             speed_up(model)
         value = model(x).square().sum()
         value.backward()
-        found.append([value.detach(), *(parameter.grad for name, parameter in model.named_parameters() if "lora_" in name)])
+        found.append(
+            [
+                value.detach(),
+                *(parameter.grad for name, parameter in model.named_parameters() if "lora_" in name),
+            ]
+        )
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
@@ -104,7 +117,8 @@ def test_a_target_that_trains_nothing_is_refused(target, found, offered):
 
 
 @pytest.mark.parametrize(
-    ("target", "layers"), [("q_proj", 2), (["q_proj", "mlp.up_proj"], 4), ("layers.0.self_attn.q_proj", 1), ("all-linear", 14)]
+    ("target", "layers"),
+    [("q_proj", 2), (["q_proj", "mlp.up_proj"], 4), ("layers.0.self_attn.q_proj", 1), ("all-linear", 14)],
 )
 def test_a_target_is_all_linear_layers_or_names_in_whole_or_by_their_end(target, layers):
     base = tiny_base()

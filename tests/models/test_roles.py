@@ -1,4 +1,6 @@
-"""Saved roles load in plain transformers + peft, and give the same numbers; a stage starts from another's adapter."""
+"""Saved roles load in plain transformers + peft, and give the same numbers; a stage starts from another's
+adapter.
+"""
 
 import shutil
 
@@ -43,7 +45,8 @@ def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
     found = roles.signals("policy", rows)["logps"][rows.batch.mask]
 
     plain = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter")
+        AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32),
+        str(tmp_path / "adapter"),
     )
     expected = []
     for group in groups:
@@ -53,8 +56,12 @@ def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("tokens", [{}, {"pad_token": None, "unk_token": "red"}, {"pad_token": "<eos>", "bos_token": "blue"}])
-def test_plain_transformers_gives_the_reward_models_scores_whatever_the_tokenizers_pad_was(base, tokens, tmp_path, rng):
+@pytest.mark.parametrize(
+    "tokens", [{}, {"pad_token": None, "unk_token": "red"}, {"pad_token": "<eos>", "bos_token": "blue"}]
+)
+def test_plain_transformers_gives_the_reward_models_scores_whatever_the_tokenizers_pad_was(
+    base, tokens, tmp_path, rng
+):
     folder = shutil.copytree(base, tmp_path / "base")
     AutoTokenizer.from_pretrained(folder, **tokens).save_pretrained(folder)
     spec = recipe.Model(base=str(folder), quantization="none", dtype="float32")
@@ -63,14 +70,19 @@ def test_plain_transformers_gives_the_reward_models_scores_whatever_the_tokenize
     shake(roles, "reward")
     roles.save("reward", tmp_path / "adapter")
     sized = lambda ids: [token % roles.base.model.config.vocab_size for token in ids]
-    groups = [Group(sized(group.prompt), tuple(map(sized, group.completions))) for group in random_groups(rng)]  # each ends with 1, <eos>
+    # each ends with 1, <eos>
+    groups = [
+        Group(sized(group.prompt), tuple(map(sized, group.completions))) for group in random_groups(rng)
+    ]
     scores = roles.signals("reward", tree_rows(groups))["scores"]
 
     plain = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     plain.config.pad_token_id = pad = AutoTokenizer.from_pretrained(tmp_path / "adapter").pad_token_id
     plain = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
     sequences = [group.prompt + completion for group in groups for completion in group.completions]
-    batch = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=pad)
+    batch = nn.utils.rnn.pad_sequence(
+        [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=pad
+    )
     torch.testing.assert_close(scores, plain(batch).logits[:, 0], atol=1e-4, rtol=0)
 
 
@@ -78,7 +90,9 @@ def test_a_reward_role_starts_from_the_sft_adapter_with_a_fresh_head(tmp_path):
     policy = saved_role("policy", tmp_path)
     reward = tiny_roles()
     reward.add("reward", trainable=True, start=tmp_path / "adapter")
-    assert not reward.parameters("reward")["base_model.model.score.weight"].any(), "a fresh reward model is indifferent"
+    assert not reward.parameters("reward")["base_model.model.score.weight"].any(), (
+        "a fresh reward model is indifferent"
+    )
     for key, parameter in policy.parameters("policy").items():
         assert torch.equal(reward.parameters("reward")[key], parameter)
 
@@ -91,7 +105,9 @@ def test_the_reference_of_a_policy_that_started_from_a_stage_is_that_stage(tmp_p
     for name, trainable in (("policy", True), ("reference", False)):
         roles.add(name, trainable=trainable, start=tmp_path / "adapter")
     shake(roles, "policy", seed=5)
-    torch.testing.assert_close(roles.signals("reference", rows)["reference_logps"], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        roles.signals("reference", rows)["reference_logps"], expected, atol=1e-6, rtol=0
+    )
     assert not any(parameter.requires_grad for parameter in roles.parameters("reference").values())
 
 

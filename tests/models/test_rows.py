@@ -63,7 +63,9 @@ def test_scores_sit_on_the_last_token_and_values_before_each_token(layout, rng):
             ids = torch.tensor([group.prompt + completion])
             with roles.active("reward") as model:
                 hidden = model.base_model(ids).last_hidden_state[0]
-            torch.testing.assert_close(scores[index], roles.roles["reward"].head(hidden[-1])[0], atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                scores[index], roles.roles["reward"].head(hidden[-1])[0], atol=1e-5, rtol=0
+            )
             with roles.active("value") as model:
                 hidden = model.base_model(ids).last_hidden_state[0]
             before = roles.roles["value"].head(hidden[len(group.prompt) - 1 : -1])[:, 0]
@@ -108,7 +110,9 @@ def test_recomputed_activations_give_the_same_gradients_for_every_role(rng):
             roles.add(name, trainable=True)
             shake(roles, name)
         rows = tree_rows(groups)
-        (roles.signals("policy", rows)["logps"].sum() + roles.signals("value", rows)["values"].sum()).backward()
+        (
+            roles.signals("policy", rows)["logps"].sum() + roles.signals("value", rows)["values"].sum()
+        ).backward()
         gradients.append({key: parameter.grad for key, parameter in roles.trainable().items()})
     for key, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][key], gradient, atol=1e-5, rtol=1e-5)

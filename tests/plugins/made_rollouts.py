@@ -1,4 +1,6 @@
-"""Rollouts at random, a tabular policy whose completions can all be listed, and what the engine does between `prepare` and `loss`."""
+"""Rollouts at random, a tabular policy whose completions can all be listed, and what the engine does between
+`prepare` and `loss`.
+"""
 
 from dataclasses import dataclass
 from itertools import product
@@ -13,8 +15,15 @@ T = 6
 def made(mask, group, rewards, **signals) -> Rollouts:
     """Rollouts from lists; finished where nothing else is said."""
     mask = torch.tensor(mask, dtype=torch.bool)
-    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in {"rewards": rewards, **signals}.items()}
-    tensors = {"finished": torch.ones(len(mask), dtype=torch.float64), "logps": torch.zeros(mask.shape, dtype=torch.float64), **tensors}
+    tensors = {
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in {"rewards": rewards, **signals}.items()
+    }
+    tensors = {
+        "finished": torch.ones(len(mask), dtype=torch.float64),
+        "logps": torch.zeros(mask.shape, dtype=torch.float64),
+        **tensors,
+    }
     return Rollouts(torch.zeros(mask.shape, dtype=torch.long), mask, torch.tensor(group), {}, tensors)
 
 
@@ -44,14 +53,18 @@ def padded(rollouts: Rollouts, columns: int) -> Rollouts:
 
 
 def at_loss(rollouts: Rollouts, **current: torch.Tensor) -> Rollouts:
-    """What the engine hands to `loss`: log-probabilities at sampling as `old_logps`, present signals under their names."""
+    """What the engine hands to `loss`: log-probabilities at sampling as `old_logps`, present signals under
+    their names.
+    """
     return rollouts.with_(old_logps=rollouts.logps, **current)
 
 
 def moved(rollouts: Rollouts, seed: int = 0, by: float = 0.3) -> dict[str, torch.Tensor]:
     """Present log-probabilities and values after some step of training, with gradient."""
     generator = torch.Generator().manual_seed(seed)
-    noise = lambda: by * torch.randn(rollouts.mask.shape, generator=generator, dtype=torch.float64) * rollouts.mask
+    noise = lambda: (
+        by * torch.randn(rollouts.mask.shape, generator=generator, dtype=torch.float64) * rollouts.mask
+    )
     return {name: (rollouts.signals[name] + noise()).requires_grad_() for name in ("logps", "values")}
 
 
@@ -69,14 +82,20 @@ def mean(loss: Loss) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Language:
-    """All completions over `vocabulary` tokens, of which 0 ends one, of at most `longest` tokens; a policy is a table of logits."""
+    """All completions over `vocabulary` tokens, of which 0 ends one, of at most `longest` tokens; a policy is
+    a table of logits.
+    """
 
     vocabulary: int
     longest: int
 
     @property
     def prefixes(self) -> list[tuple[int, ...]]:
-        return [prefix for length in range(self.longest) for prefix in product(range(1, self.vocabulary), repeat=length)]
+        return [
+            prefix
+            for length in range(self.longest)
+            for prefix in product(range(1, self.vocabulary), repeat=length)
+        ]
 
     @property
     def completions(self) -> list[tuple[int, ...]]:
@@ -102,24 +121,49 @@ class Language:
         """(N, T) of every completion, by logits (prefixes, V)."""
         return logits.log_softmax(-1)[self.states, self.tokens] * self.mask
 
-    def value(self, logits: torch.Tensor, reference: torch.Tensor, rewards: torch.Tensor, beta: float) -> torch.Tensor:
+    def value(
+        self, logits: torch.Tensor, reference: torch.Tensor, rewards: torch.Tensor, beta: float
+    ) -> torch.Tensor:
         """E[reward] − β·KL(π‖π_ref), by its definition."""
         logps = self.logps(logits).sum(-1)
         return (logps.exp() * (rewards - beta * (logps - self.logps(reference).sum(-1)))).sum()
 
     def rollouts(
-        self, logits: torch.Tensor, reference: torch.Tensor, rewards: torch.Tensor, index: torch.Tensor, size: int = 1
+        self,
+        logits: torch.Tensor,
+        reference: torch.Tensor,
+        rewards: torch.Tensor,
+        index: torch.Tensor,
+        size: int = 1,
     ) -> Rollouts:
         """The completions that `index` names, in groups of `size`."""
         ones = torch.ones(len(self.completions), dtype=torch.float64)
-        signals = {"logps": self.logps(logits), "reference_logps": self.logps(reference), "rewards": rewards, "finished": ones}
+        signals = {
+            "logps": self.logps(logits),
+            "reference_logps": self.logps(reference),
+            "rewards": rewards,
+            "finished": ones,
+        }
         signals = {name: tensor.detach() for name, tensor in signals.items()}
-        every = Rollouts(self.tokens, self.mask, torch.zeros(len(ones), dtype=torch.long), {}, signals).select(index)
+        every = Rollouts(
+            self.tokens, self.mask, torch.zeros(len(ones), dtype=torch.long), {}, signals
+        ).select(index)
         return Rollouts(every.tokens, every.mask, torch.arange(len(index)) // size, {}, every.signals)
 
 
-def trained(objective: OnlineObjective, language: Language, reference, rewards, *, steps: int, rate: float, seed: int = 0) -> torch.Tensor:
-    """The probabilities (N,) of all completions after training a table, from the reference on, on 64 groups of samples a step."""
+def trained(
+    objective: OnlineObjective,
+    language: Language,
+    reference,
+    rewards,
+    *,
+    steps: int,
+    rate: float,
+    seed: int = 0,
+) -> torch.Tensor:
+    """The probabilities (N,) of all completions after training a table, from the reference on, on 64 groups
+    of samples a step.
+    """
     generator = torch.Generator().manual_seed(seed)
     logits = reference.clone().requires_grad_()
     values = torch.zeros(len(language.prefixes), dtype=torch.float64, requires_grad=True)
@@ -131,10 +175,15 @@ def trained(objective: OnlineObjective, language: Language, reference, rewards, 
         index = probabilities.multinomial(64 * size, replacement=True, generator=generator)
         at = (language.states[index], language.tokens[index], language.mask[index])
         rollouts = language.rollouts(logits, reference, rewards, index, size)
-        prepared = objective.prepare(rollouts.with_(values=values.detach()[at[0]] * at[2], number=torch.arange(len(index))))
+        prepared = objective.prepare(
+            rollouts.with_(values=values.detach()[at[0]] * at[2], number=torch.arange(len(index)))
+        )
         states, tokens, mask = (tensor[prepared.number] for tensor in at)
         for _ in range(objective.epochs):
-            present = {"logps": logits.log_softmax(-1)[states, tokens] * mask, "values": values[states] * mask}
+            present = {
+                "logps": logits.log_softmax(-1)[states, tokens] * mask,
+                "values": values[states] * mask,
+            }
             optimizer.zero_grad()
             mean(objective.loss(at_loss(prepared, **present))).backward()
             optimizer.step()

@@ -1,4 +1,6 @@
-"""The reward `exact-answer`: where the final answer is found, which spellings are equal, and GSM8K's own solutions."""
+"""The reward `exact-answer`: where the final answer is found, which spellings are equal, and GSM8K's own
+solutions.
+"""
 
 import json
 import random
@@ -17,11 +19,18 @@ SOLUTION = "Each has 9 legs.\n9 * 2 = <<9*2=18>>18\n#### 18"
 
 
 def score(*completions, answer=SOLUTION, **options):
-    return ExactAnswer(**options).score(["How many?"] * len(completions), list(completions), answer=[answer] * len(completions))
+    return ExactAnswer(**options).score(
+        ["How many?"] * len(completions), list(completions), answer=[answer] * len(completions)
+    )
 
 
 def test_the_number_after_the_mark_counts_whatever_else_is_said():
-    assert score("#### 18", "It is 7.\n#### 18 legs\nOr 5?", "18 legs\n#### 17", r"\boxed{17} #### $18") == [1.0, 1.0, 0.0, 1.0]
+    assert score("#### 18", "It is 7.\n#### 18 legs\nOr 5?", "18 legs\n#### 17", r"\boxed{17} #### $18") == [
+        1.0,
+        1.0,
+        0.0,
+        1.0,
+    ]
 
 
 def test_the_last_mark_counts():
@@ -33,7 +42,11 @@ def test_a_mark_without_a_number_directly_behind_it_is_a_heading():
 
 
 def test_without_a_mark_the_last_box_counts():
-    assert score(r"\boxed{18}, not 17", r"\boxed{17} and 18", r"\boxed{17} \boxed{18\text{ m}^{2}}") == [1.0, 0.0, 1.0]
+    assert score(r"\boxed{18}, not 17", r"\boxed{17} and 18", r"\boxed{17} \boxed{18\text{ m}^{2}}") == [
+        1.0,
+        0.0,
+        1.0,
+    ]
 
 
 def test_without_mark_and_box_the_last_number_counts():
@@ -91,7 +104,12 @@ def test_any_number_is_read_back_from_its_spellings():
     for _ in range(500):
         cents = rng.choice([1, -1]) * rng.randrange(10 ** rng.randint(1, 12))
         amount = Fraction(cents, 100)
-        for spelling in (f"{cents / 100:.2f}", f"{cents / 100:,.2f}", f"{cents / 100:,.2f}0", f"${cents / 100:,.2f}."):
+        for spelling in (
+            f"{cents / 100:.2f}",
+            f"{cents / 100:,.2f}",
+            f"{cents / 100:,.2f}0",
+            f"${cents / 100:,.2f}.",
+        ):
             assert final_answer(f"So 3 + 4 = 7, and the answer is {spelling}") == amount
             assert final_answer(f"#### {spelling} in all, of 9") == amount
             assert final_answer(rf"\boxed{{{spelling}}} of 9") == amount
@@ -100,7 +118,9 @@ def test_any_number_is_read_back_from_its_spellings():
 def test_the_solution_may_be_a_number_or_messages():
     said = [{"role": "assistant", "content": SOLUTION}]
 
-    assert [score("#### 18", "#### 17", answer=answer) for answer in (18, 18.0, "18", said)] == [[1.0, 0.0]] * 4
+    assert [score("#### 18", "#### 17", answer=answer) for answer in (18, 18.0, "18", said)] == [
+        [1.0, 0.0]
+    ] * 4
     assert score("0.1", answer=0.1) == score("100000000000000000000", answer=1e20) == [1.0]
 
 
@@ -124,13 +144,19 @@ def test_another_column_may_hold_the_solution():
 
 
 def test_a_missing_column_is_named_with_those_there_are():
-    with pytest.raises(UserError, match=r"reward 'exact-answer': .*column 'answer', which is missing; found: level, question\n.*`column`"):
+    with pytest.raises(
+        UserError,
+        match=r"reward 'exact-answer': .*column 'answer', which is missing; "
+        r"found: level, question\n.*`column`",
+    ):
         ExactAnswer().score([""], ["18"], question=["How many?"], level=[1])
     with pytest.raises(UserError, match="found: none"):
         ExactAnswer().score([""], ["18"])
 
 
-@pytest.mark.parametrize("piece", ["#", "#### ", r"\boxed{", r"\boxed{a{", "1,", "1,111", "9", "/1", "-", ".", " ", r"\frac{1"])
+@pytest.mark.parametrize(
+    "piece", ["#", "#### ", r"\boxed{", r"\boxed{a{", "1,", "1,111", "9", "/1", "-", ".", " ", r"\frac{1"]
+)
 def test_an_endless_repetition_is_read_quickly(piece):
     start = time.process_time()
     final_answer(piece * 5000)

@@ -20,7 +20,12 @@ def test_a_row_is_a_conversation_with_the_answer_beside_it():
 
 
 @pytest.mark.parametrize(
-    "row", [{"question": "a", "answer": "5"}, {"prompt": "a", "answer": "#### 5"}, {"question": 1, "answer": "#### 5"}]
+    "row",
+    [
+        {"question": "a", "answer": "5"},
+        {"prompt": "a", "answer": "#### 5"},
+        {"question": 1, "answer": "#### 5"},
+    ],
 )
 def test_other_rows_are_left_to_other_formats(row):
     assert not alignkit_gsm8k.matches(row)

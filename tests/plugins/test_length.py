@@ -39,7 +39,9 @@ def test_the_punishment_falls_from_the_soft_to_the_hard_limit():
 
 
 def test_the_punishment_counts_the_unit_asked_for():
-    in_words, in_characters = (Overlong(unit=unit, soft_limit=4, hard_limit=8) for unit in ("words", "characters"))
+    in_words, in_characters = (
+        Overlong(unit=unit, soft_limit=4, hard_limit=8) for unit in ("words", "characters")
+    )
 
     assert score(in_words, "abc de") == [0.0]  # 2 words
     assert score(in_characters, "abc de") == [-0.5]  # 6 characters

@@ -34,7 +34,9 @@ def log_sigmoid(x):
 
 
 def test_sft_is_the_mean_surprise_of_completion_tokens():
-    found = SupervisedFineTuning().loss(batch([0, 1], mask=[[1, 1], [1, 0]], logps=[[-1.0, -2.0], [-4.0, 0.0]]))
+    found = SupervisedFineTuning().loss(
+        batch([0, 1], mask=[[1, 1], [1, 0]], logps=[[-1.0, -2.0], [-4.0, 0.0]])
+    )
     assert value(found) == pytest.approx((1 + 2 + 4) / 3)
 
 
@@ -61,7 +63,10 @@ def test_bradley_terry_with_votes_is_the_cross_entropy_to_the_share_of_annotator
 
 def test_bradley_terry_with_votes_is_least_where_the_model_says_the_share():
     scores = torch.linspace(-3, 3, 601)
-    losses = [value(BradleyTerry(votes=True).loss(batch([0, 0], [0, 1], scores=[float(s), 0.0], votes=[3.0, 1.0]))) for s in scores]
+    losses = [
+        value(BradleyTerry(votes=True).loss(batch([0, 0], [0, 1], scores=[float(s), 0.0], votes=[3.0, 1.0])))
+        for s in scores
+    ]
     assert float(scores[losses.index(min(losses))].sigmoid()) == pytest.approx(0.75, abs=0.01)
 
 
@@ -79,7 +84,13 @@ def test_ties_give_no_pair():
 
 def test_dpo_by_hand():
     found = DirectPreferenceOptimization(beta=0.5).loss(
-        batch([0, 0], [0, 1], mask=[[1, 1], [1, 0]], logps=[[-1.0, -1.0], [-3.0, 9.0]], reference_logps=[[-1.5, -1.5], [-2.0, 9.0]])
+        batch(
+            [0, 0],
+            [0, 1],
+            mask=[[1, 1], [1, 0]],
+            logps=[[-1.0, -1.0], [-3.0, 9.0]],
+            reference_logps=[[-1.5, -1.5], [-2.0, 9.0]],
+        )
     )
     assert value(found) == pytest.approx(-log_sigmoid(0.5 * (1.0 - (-1.0))))
     assert found.metrics["rewards/chosen"].item() == pytest.approx(0.5)
@@ -126,7 +137,10 @@ def test_unlikelihood_and_its_slope_are_finite_and_push_down(surprise):
 
 
 def test_unlikelihood_continues_smoothly_below_the_floor():
-    below, above = unlikelihood(torch.tensor([-SURPRISE_FLOOR * 0.999])), unlikelihood(torch.tensor([-SURPRISE_FLOOR * 1.001]))
+    below, above = (
+        unlikelihood(torch.tensor([-SURPRISE_FLOOR * 0.999])),
+        unlikelihood(torch.tensor([-SURPRISE_FLOOR * 1.001])),
+    )
     assert (below - above).item() == pytest.approx(0.002, rel=0.05)
 
 

@@ -1,4 +1,6 @@
-"""What holds for every online objective: nothing depends on padding, on order, or on the cut into micro-batches."""
+"""What holds for every online objective: nothing depends on padding, on order, or on the cut into
+micro-batches.
+"""
 
 from dataclasses import replace
 
@@ -16,9 +18,13 @@ OBJECTIVES = {
     "reinforce by tokens": lambda: Reinforce(level="token", kl_estimator="k3", normalize_advantages=True),
     "reinforce by the batch": lambda: Reinforce(baseline="batch-mean", normalize_advantages=True),
     "reinforce clipped": lambda: Reinforce(clip=0.2, epochs=2),
-    "reinforce clipped by tokens": lambda: Reinforce(level="token", clip=0.2, epochs=2, baseline="moving-average"),
+    "reinforce clipped by tokens": lambda: Reinforce(
+        level="token", clip=0.2, epochs=2, baseline="moving-average"
+    ),
     "ppo": lambda: ProximalPolicyOptimization(missing_eos_penalty=1.0),
-    "ppo whitened": lambda: ProximalPolicyOptimization(whiten_rewards=True, kl_estimator="k3", gamma=0.9, entropy_coef=0.1),
+    "ppo whitened": lambda: ProximalPolicyOptimization(
+        whiten_rewards=True, kl_estimator="k3", gamma=0.9, entropy_coef=0.1
+    ),
     "raft": lambda: RewardRankedFineTuning(keep=2),
     "raft over the batch": lambda: RewardRankedFineTuning(over="batch"),
 }
@@ -42,12 +48,18 @@ def test_padding_changes_nothing(objective, seed):
     for name, tensor in narrow.signals.items():
         found = wide.signals[name]
         if tensor.dim() == 2:
-            assert torch.equal(found[:, tensor.shape[1] :], torch.zeros_like(found[:, tensor.shape[1] :])), name
+            assert torch.equal(found[:, tensor.shape[1] :], torch.zeros_like(found[:, tensor.shape[1] :])), (
+                name
+            )
             found = found[:, : tensor.shape[1]]
         torch.testing.assert_close(found, tensor, rtol=0, atol=1e-12, msg=name)
     current = present(narrow)
     wider = {name: torch.nn.functional.pad(tensor, (0, 3)) for name, tensor in current.items()}
-    for one, other in zip(sums(objective.loss(at_loss(narrow, **current))), sums(objective.loss(at_loss(wide, **wider))), strict=True):
+    for one, other in zip(
+        sums(objective.loss(at_loss(narrow, **current))),
+        sums(objective.loss(at_loss(wide, **wider))),
+        strict=True,
+    ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
@@ -82,7 +94,9 @@ def test_micro_batches_leave_the_loss_its_gradient_and_the_metrics_the_same(obje
         found, share = sums(loss)
         parts.add_loss(loss)
         part_total, part_weight = part_total + found.detach(), part_weight + share
-        for n, gradient in enumerate(torch.autograd.grad(found, leaves, allow_unused=True, retain_graph=True)):
+        for n, gradient in enumerate(
+            torch.autograd.grad(found, leaves, allow_unused=True, retain_graph=True)
+        ):
             part_gradients[n] = part_gradients[n] + (0.0 if gradient is None else gradient)
     torch.testing.assert_close(part_total, total.detach(), rtol=0, atol=1e-10)
     torch.testing.assert_close(part_weight, weight, rtol=0, atol=0)

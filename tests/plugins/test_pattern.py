@@ -40,7 +40,11 @@ def test_a_conversation_is_read_as_one_text():
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [("(a", "unterminated subpattern at position 0"), ("*", "nothing to repeat"), ("a{99999999999999999999}", "repetition number")],
+    [
+        ("(a", "unterminated subpattern at position 0"),
+        ("*", "nothing to repeat"),
+        ("a{99999999999999999999}", "repetition number"),
+    ],
 )
 def test_an_invalid_expression_is_refused_with_its_key_and_the_reason(wrong, reason):
     with pytest.raises(ValidationError) as raised:

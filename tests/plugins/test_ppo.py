@@ -4,7 +4,18 @@ import math
 
 import pytest
 import torch
-from made_rollouts import Language, at_loss, made, mean, moved, optimum, padded, random_rollouts, sums, trained
+from made_rollouts import (
+    Language,
+    at_loss,
+    made,
+    mean,
+    moved,
+    optimum,
+    padded,
+    random_rollouts,
+    sums,
+    trained,
+)
 from pydantic import ValidationError
 
 from alignkit_ppo import ProximalPolicyOptimization, gae
@@ -31,7 +42,9 @@ def test_gae_equals_its_sum_on_ragged_masks(seed):
     rewards = torch.randn(rollouts.mask.shape, generator=torch.Generator().manual_seed(seed)).double()
     found = gae(rewards, rollouts.values, rollouts.mask, 0.9, 0.8)
     for n, length in enumerate(rollouts.mask.sum(-1).tolist()):
-        expected = plain_advantages(rewards[n, :length].tolist(), rollouts.values[n, :length].tolist(), 0.9, 0.8)
+        expected = plain_advantages(
+            rewards[n, :length].tolist(), rollouts.values[n, :length].tolist(), 0.9, 0.8
+        )
         assert found[n].tolist() == pytest.approx([*expected, *[0.0] * (found.shape[1] - length)], abs=1e-9)
 
 
@@ -53,7 +66,9 @@ def test_with_lambda_1_the_returns_are_the_rewards_to_come():
 def test_the_score_lies_on_the_last_written_token(columns):
     rollouts = padded(made([[1, 1, 0], [1, 1, 1], [1, 0, 0]], [0, 1, 2], [1.0, 2.0, 3.0]), columns)
     expected = [[0, 1, 0], [0, 0, 2], [3, 0, 0]]
-    assert rollouts.at_end(rollouts.rewards).tolist() == [[*map(float, row), *[0.0] * columns] for row in expected]
+    assert rollouts.at_end(rollouts.rewards).tolist() == [
+        [*map(float, row), *[0.0] * columns] for row in expected
+    ]
 
 
 @pytest.mark.parametrize("whiten_rewards", [False, True])
@@ -73,8 +88,14 @@ def test_advantages_and_returns_equal_plain_loops(seed, estimator, whiten_reward
         rewards.append(row)
     if whiten_rewards:
         flat = torch.tensor([r for row in rewards for r in row])
-        rewards = [[(r - float(flat.mean())) / float(flat.std()) + float(flat.mean()) for r in row] for row in rewards]
-    advantages = [plain_advantages(row, rollouts.values[n, : len(row)].tolist(), 0.9, 0.95) for n, row in enumerate(rewards)]
+        rewards = [
+            [(r - float(flat.mean())) / float(flat.std()) + float(flat.mean()) for r in row]
+            for row in rewards
+        ]
+    advantages = [
+        plain_advantages(row, rollouts.values[n, : len(row)].tolist(), 0.9, 0.95)
+        for n, row in enumerate(rewards)
+    ]
     flat = torch.tensor([a for row in advantages for a in row], dtype=torch.float64)
     for n, row in enumerate(advantages):
         whitened = [(a - float(flat.mean())) / float(flat.std()) for a in row]
@@ -89,7 +110,9 @@ def test_whitened_tokens_have_variance_1(shift):
     values = 5 + 3 * rollouts.values
     found = rollouts.whitened(values, shift=shift)
     assert float(found[rollouts.mask].std()) == pytest.approx(1)
-    assert float(found[rollouts.mask].mean()) == pytest.approx(0.0 if shift else float(values[rollouts.mask].mean()), abs=1e-9)
+    assert float(found[rollouts.mask].mean()) == pytest.approx(
+        0.0 if shift else float(values[rollouts.mask].mean()), abs=1e-9
+    )
     assert (found[~rollouts.mask] == 0).all()
 
 
@@ -97,7 +120,9 @@ def test_whitening_by_hand():
     rollouts = made([[1, 1], [1, 0]], [0, 1], [0.0, 0.0])
     # 1, 2, 6: mean 3, variance (4 + 1 + 9)/2 = 7.
     found = rollouts.whitened(torch.tensor([[1.0, 2.0], [6.0, 50.0]]).double())
-    assert found.flatten().tolist() == pytest.approx([-2 / math.sqrt(7), -1 / math.sqrt(7), 3 / math.sqrt(7), 0.0])
+    assert found.flatten().tolist() == pytest.approx(
+        [-2 / math.sqrt(7), -1 / math.sqrt(7), 3 / math.sqrt(7), 0.0]
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -109,15 +134,21 @@ def test_the_first_pass_clips_nothing_and_moves_nothing(seed):
     assert (loss.metrics["val/ratio"][mask] == 1).all()
     for name in ("policy/approxkl_avg", "policy/clipfrac_avg", "val/clipfrac_avg"):
         assert (loss.metrics[name] == 0).all(), name
-    assert float((loss.metrics["loss/policy_avg"] * mask).sum()) == pytest.approx(0, abs=1e-6)  # whitened advantages have mean 0
+    # whitened advantages have mean 0
+    assert float((loss.metrics["loss/policy_avg"] * mask).sum()) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_loss_equals_plain_loops(seed):
-    objective = ProximalPolicyOptimization(cliprange=0.1, cliprange_value=0.15, vf_coef=0.7, entropy_coef=0.01)
+    objective = ProximalPolicyOptimization(
+        cliprange=0.1, cliprange_value=0.15, vf_coef=0.7, entropy_coef=0.01
+    )
     prepared = objective.prepare(random_rollouts(seed))
     current = moved(prepared, seed)
-    entropy = torch.rand(prepared.mask.shape, generator=torch.Generator().manual_seed(seed)).double() * prepared.mask
+    entropy = (
+        torch.rand(prepared.mask.shape, generator=torch.Generator().manual_seed(seed)).double()
+        * prepared.mask
+    )
     loss = objective.loss(at_loss(prepared, entropy=entropy, **current))
     clipped = value_clipped = 0
     for n, t in prepared.mask.nonzero().tolist():
@@ -127,7 +158,9 @@ def test_the_loss_equals_plain_loops(seed):
         value, old, wanted = at(current["values"]), at(prepared.values), at(prepared.returns)
         near = min(max(value, old - 0.15), old + 0.15)
         errors = ((value - wanted) ** 2, (near - wanted) ** 2)
-        assert at(loss.terms) == pytest.approx(policy + 0.7 * 0.5 * max(errors) - 0.01 * at(entropy), abs=1e-9)
+        assert at(loss.terms) == pytest.approx(
+            policy + 0.7 * 0.5 * max(errors) - 0.01 * at(entropy), abs=1e-9
+        )
         clipped += policy > -ratio * at(prepared.advantages)
         value_clipped += errors[1] > errors[0]
     assert float(loss.metrics["policy/clipfrac_avg"].sum()) == clipped > 0
@@ -142,7 +175,9 @@ def test_the_gradient_stops_where_clipping_gains(advantage, ratio):
         made([[1]], [0], [advantage], values=[[0.0]], reference_logps=[[0.0]])
     )
     logps = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
-    mean(ProximalPolicyOptimization(vf_coef=0).loss(at_loss(prepared, logps=logps, values=prepared.values))).backward()
+    mean(
+        ProximalPolicyOptimization(vf_coef=0).loss(at_loss(prepared, logps=logps, values=prepared.values))
+    ).backward()
     gained = (ratio > 1.2 and advantage > 0) or (ratio < 0.8 and advantage < 0)
     assert logps.grad.item() == pytest.approx(0.0 if gained else -advantage * ratio)
 
@@ -151,7 +186,11 @@ def test_the_gradient_stops_where_clipping_gains(advantage, ratio):
 def test_the_expected_first_gradient_is_that_of_reward_less_divergence(values):
     generator = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
-    logits, reference, rewards = normal(7, 3).requires_grad_(), normal(7, 3), normal(len(LANGUAGE.completions))
+    logits, reference, rewards = (
+        normal(7, 3).requires_grad_(),
+        normal(7, 3),
+        normal(len(LANGUAGE.completions)),
+    )
     table = normal(7) if values == "random" else torch.zeros(7).double()
     objective = ProximalPolicyOptimization(kl_coef=0.3, lam=1.0, vf_coef=0, whiten_advantages=False)
     rollouts = LANGUAGE.rollouts(logits, reference, rewards, torch.arange(len(rewards)))
@@ -177,8 +216,16 @@ def test_the_expected_first_gradient_is_that_of_reward_less_divergence(values):
 def test_the_coefficient_follows_the_target_and_stays_positive(kl, horizon, exponent):
     factor = math.exp(exponent)
     objective = ProximalPolicyOptimization(kl_coef=0.1, kl_target=6.0, kl_horizon=horizon)
-    rollouts = made([[1, 1]] * 4, [0, 1, 2, 3], [0.0] * 4, logps=[[kl, 0.0]] * 4, reference_logps=[[0.0, 0.0]] * 4, values=[[0.0, 0.0]] * 4)
-    assert objective.prepare(rollouts).kl_coef.tolist() == [0.1] * 4  # the coefficient moves after the batch that it was used for
+    rollouts = made(
+        [[1, 1]] * 4,
+        [0, 1, 2, 3],
+        [0.0] * 4,
+        logps=[[kl, 0.0]] * 4,
+        reference_logps=[[0.0, 0.0]] * 4,
+        values=[[0.0, 0.0]] * 4,
+    )
+    # the coefficient moves after the batch that it was used for
+    assert objective.prepare(rollouts).kl_coef.tolist() == [0.1] * 4
     assert objective.state["kl_coef"] == pytest.approx(0.1 * factor)
     assert objective.prepare(rollouts).kl_coef.tolist() == pytest.approx([0.1 * factor] * 4)
 
@@ -196,7 +243,9 @@ def test_the_metrics_add_up():
     kl = ((prepared.logps - prepared.reference_logps) * prepared.mask).sum(-1)
     torch.testing.assert_close(metrics["objective/kl"], kl)
     torch.testing.assert_close(metrics["objective/non_score_reward"], -0.05 * kl)
-    torch.testing.assert_close(metrics["objective/rlhf_reward"], prepared.rewards - (1 - prepared.finished) - 0.05 * kl)
+    torch.testing.assert_close(
+        metrics["objective/rlhf_reward"], prepared.rewards - (1 - prepared.finished) - 0.05 * kl
+    )
     torch.testing.assert_close(metrics["objective/entropy"], -(prepared.logps * prepared.mask).sum(-1))
 
 
@@ -208,7 +257,11 @@ def test_training_reaches_the_closed_form_optimum(vocabulary, longest, whiten_ad
     reference = torch.randn(len(language.prefixes), vocabulary, generator=generator, dtype=torch.float64)
     rewards = torch.randn(len(language.completions), generator=generator, dtype=torch.float64)
     objective = ProximalPolicyOptimization(
-        kl_coef=0.5, whiten_advantages=whiten_advantages, samples_per_prompt=4, vf_coef=1.0, cliprange_value=10.0
+        kl_coef=0.5,
+        whiten_advantages=whiten_advantages,
+        samples_per_prompt=4,
+        vf_coef=1.0,
+        cliprange_value=10.0,
     )
     found = trained(objective, language, reference, rewards, steps=200, rate=0.05)
     wanted = optimum(language, reference, rewards, 0.5)
@@ -223,12 +276,16 @@ def test_roles_follow_the_options():
     assert ProximalPolicyOptimization(entropy_coef=0.01).entropy
     objective = ProximalPolicyOptimization(kl_coef=0)
     prepared = objective.prepare(made([[1]], [0], [1.0], values=[[0.0]]))
-    assert "objective/kl" not in objective.loss(at_loss(prepared, logps=prepared.logps, values=prepared.values)).metrics
+    assert (
+        "objective/kl"
+        not in objective.loss(at_loss(prepared, logps=prepared.logps, values=prepared.values)).metrics
+    )
     assert sums(objective.loss(at_loss(prepared, logps=prepared.logps, values=prepared.values)))[1] == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"kl_target": 6, "kl_coef": 0}, "would stay so"), ({"epochs": 0}, "epochs"), ({"lam": 1.1}, "lam")]
+    ("options", "words"),
+    [({"kl_target": 6, "kl_coef": 0}, "would stay so"), ({"epochs": 0}, "epochs"), ({"lam": 1.1}, "lam")],
 )
 def test_options_that_cannot_work_are_refused(options, words):
     with pytest.raises(ValidationError, match=words):

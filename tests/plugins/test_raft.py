@@ -56,7 +56,9 @@ def test_the_kept_equal_a_plain_sort(seed, keep):
 def test_the_loss_is_the_mean_surprise_of_the_kept_tokens():
     rollouts = made([[1, 1], [1, 0], [1, 1]], [0, 0, 1], [1.0, 0.0, 2.0])
     prepared = RewardRankedFineTuning().prepare(rollouts)
-    loss = RewardRankedFineTuning().loss(at_loss(prepared, logps=torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]).double()))
+    loss = RewardRankedFineTuning().loss(
+        at_loss(prepared, logps=torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]).double())
+    )
     assert float(mean(loss)) == (1 + 2 + 4 + 8) / 4
     assert loss.metrics["objective/scores"].tolist() == [1.0, 2.0]
     assert loss.metrics["objective/scores_all"].tolist() == [1.0, 1.0]
@@ -66,8 +68,18 @@ def test_the_loss_is_the_mean_surprise_of_the_kept_tokens():
 def test_training_raises_the_mean_reward(over):
     language = Language(vocabulary=6, longest=1)
     generator = torch.Generator().manual_seed(0)
-    reference, rewards = torch.randn(1, 6, generator=generator).double(), torch.randn(6, generator=generator).double()
-    found = trained(RewardRankedFineTuning(over=over, samples_per_prompt=4), language, reference, rewards, steps=60, rate=0.1)
+    reference, rewards = (
+        torch.randn(1, 6, generator=generator).double(),
+        torch.randn(6, generator=generator).double(),
+    )
+    found = trained(
+        RewardRankedFineTuning(over=over, samples_per_prompt=4),
+        language,
+        reference,
+        rewards,
+        steps=60,
+        rate=0.1,
+    )
     start = float((optimum(language, reference, 0 * rewards, 1.0) * rewards).sum())
     assert float((found * rewards).sum()) > start + 0.8 * (float(rewards.max()) - start)
 

@@ -30,14 +30,21 @@ def expected_gradient(objective, size, **options):
     index = torch.cartesian_prod(*[torch.arange(count)] * size).reshape(-1)
     prepared = objective.prepare(LANGUAGE.rollouts(logits, reference, rewards, index, size))
     loss = objective.loss(at_loss(prepared, logps=LANGUAGE.logps(logits)[index]))
-    probability = LANGUAGE.logps(logits).sum(-1).exp().detach()[index].reshape(-1, size).prod(-1)  # of each choice
+    # of each choice
+    probability = LANGUAGE.logps(logits).sum(-1).exp().detach()[index].reshape(-1, size).prod(-1)
     (found,) = torch.autograd.grad((probability.repeat_interleave(size) * loss.terms).sum() / size, logits)
     (exact,) = torch.autograd.grad(-LANGUAGE.value(logits, reference, rewards, BETA), logits)
     return found, exact
 
 
 def test_leave_one_out_by_hand():
-    rollouts = made([[1], [1], [1]], [0, 0, 0], [1.0, 2.0, 6.0], reference_logps=[[0.0], [0.5], [0.0]], logps=[[0.0], [0.0], [1.0]])
+    rollouts = made(
+        [[1], [1], [1]],
+        [0, 0, 0],
+        [1.0, 2.0, 6.0],
+        reference_logps=[[0.0], [0.5], [0.0]],
+        logps=[[0.0], [0.0], [1.0]],
+    )
     prepared = Reinforce(kl_coef=2.0).prepare(rollouts)
     assert prepared.returns.tolist() == [1.0, 3.0, 4.0]  # 2 + 2·0.5 and 6 − 2·1
     assert prepared.advantages.tolist() == [1 - 3.5, 3 - 2.5, 4 - 2]
@@ -51,15 +58,22 @@ def test_token_returns_by_hand():
         logps=[[-1.0, -2.0, -3.0], [-1.0, 0, 0]],
         reference_logps=[[-2.0, -2.0, -1.0], [-1.0, 0, 0]],
     )
-    # The KL by token is 1, 0, −2; by half of it the rewards are −½, 0, 1 + 1, from each token on 1½, 2, 2; the baselines 4 and 1½.
+    # The KL by token is 1, 0, −2; by half of it the rewards are −½, 0, 1 + 1, from each token on 1½, 2, 2;
+    # the baselines 4 and 1½.
     prepared = Reinforce(kl_coef=0.5, level="token").prepare(rollouts)
     assert prepared.advantages.tolist() == [[-2.5, -2.0, -2.0], [2.5, 0.0, 0.0]]
 
 
 def test_token_loss_by_hand():
-    rollouts = made([[1, 1], [1, 0]], [0, 0], [0.0, 0.0]).with_(advantages=torch.tensor([[1.0, 2.0], [-3.0, 0.0]]).double())
-    rollouts = rollouts.with_(kl=rollouts.rewards, returns=rollouts.rewards, penalized_scores=rollouts.rewards)
-    found = Reinforce(level="token").loss(at_loss(rollouts, logps=torch.tensor([[-1.0, -0.5], [-2.0, 0.0]]).double()))
+    rollouts = made([[1, 1], [1, 0]], [0, 0], [0.0, 0.0]).with_(
+        advantages=torch.tensor([[1.0, 2.0], [-3.0, 0.0]]).double()
+    )
+    rollouts = rollouts.with_(
+        kl=rollouts.rewards, returns=rollouts.rewards, penalized_scores=rollouts.rewards
+    )
+    found = Reinforce(level="token").loss(
+        at_loss(rollouts, logps=torch.tensor([[-1.0, -0.5], [-2.0, 0.0]]).double())
+    )
     assert found.terms.tolist() == [1 + 1, -6]
 
 
@@ -90,25 +104,33 @@ def test_the_moving_average_starts_at_the_first_mean_and_follows():
 @pytest.mark.parametrize("seed", range(5))
 def test_advantages_equal_plain_loops(estimator, level, seed):
     rollouts = random_rollouts(seed)
-    prepared = Reinforce(kl_coef=0.4, kl_estimator=estimator, level=level, missing_eos_penalty=0.5).prepare(rollouts)
+    prepared = Reinforce(kl_coef=0.4, kl_estimator=estimator, level=level, missing_eos_penalty=0.5).prepare(
+        rollouts
+    )
     lengths = rollouts.mask.sum(-1).tolist()
     rewards, returns = [], []
     for n, length in enumerate(lengths):
         row = []
         for t in range(length):
             log_ratio = float(rollouts.reference_logps[n, t] - rollouts.logps[n, t])
-            kl = {"k1": -log_ratio, "k2": log_ratio**2 / 2, "k3": math.exp(log_ratio) - 1 - log_ratio}[estimator]
+            kl = {"k1": -log_ratio, "k2": log_ratio**2 / 2, "k3": math.exp(log_ratio) - 1 - log_ratio}[
+                estimator
+            ]
             row.append(-0.4 * kl)
         row[-1] += float(rollouts.rewards[n]) - (0.0 if rollouts.finished[n] else 0.5)
         rewards.append(row)
         returns.append(sum(row))
     for n, length in enumerate(lengths):
-        others = [returns[m] for m in range(len(lengths)) if rollouts.group[m] == rollouts.group[n] and m != n]
+        others = [
+            returns[m] for m in range(len(lengths)) if rollouts.group[m] == rollouts.group[n] and m != n
+        ]
         baseline = sum(others) / len(others)
         if level == "sequence":
             assert float(prepared.advantages[n]) == pytest.approx(returns[n] - baseline, abs=1e-9)
         else:
-            expected = [sum(rewards[n][t:]) - baseline for t in range(length)] + [0.0] * (len(prepared.mask[n]) - length)
+            expected = [sum(rewards[n][t:]) - baseline for t in range(length)] + [0.0] * (
+                len(prepared.mask[n]) - length
+            )
             assert prepared.advantages[n].tolist() == pytest.approx(expected, abs=1e-9)
 
 
@@ -117,11 +139,20 @@ def test_k1_and_k3_have_the_divergence_as_mean_and_k2_half_the_squared_log_ratio
     logits, reference, rewards = tables(seed, language := Language(vocabulary=7, longest=1))
     rollouts = language.rollouts(logits, reference, rewards, torch.arange(7))
     p, q = logits[0].softmax(-1).detach(), reference[0].softmax(-1)
-    mean = {name: float((p * rollouts.token_kl(name)[:, 0][language.tokens[:, 0].argsort()]).sum()) for name in ("k1", "k2", "k3")}
-    divergence = float(torch.distributions.kl_divergence(torch.distributions.Categorical(p), torch.distributions.Categorical(q)))
+    mean = {
+        name: float((p * rollouts.token_kl(name)[:, 0][language.tokens[:, 0].argsort()]).sum())
+        for name in ("k1", "k2", "k3")
+    }
+    divergence = float(
+        torch.distributions.kl_divergence(
+            torch.distributions.Categorical(p), torch.distributions.Categorical(q)
+        )
+    )
     assert mean["k1"] == pytest.approx(divergence, abs=1e-12)
     assert mean["k3"] == pytest.approx(divergence, abs=1e-12)
-    assert mean["k2"] == pytest.approx(sum(a * math.log(a / b) ** 2 for a, b in zip(p.tolist(), q.tolist(), strict=True)) / 2, abs=1e-12)
+    assert mean["k2"] == pytest.approx(
+        sum(a * math.log(a / b) ** 2 for a, b in zip(p.tolist(), q.tolist(), strict=True)) / 2, abs=1e-12
+    )
     assert (rollouts.token_kl("k3") >= 0).all()
 
 
@@ -167,7 +198,9 @@ def test_the_clipped_loss_equals_plain_loops(level, seed):
             items = list(zip(difference[n][:length], prepared.advantages[n].tolist()[:length], strict=True))
         pairs = [(math.exp(d) * a, min(max(math.exp(d), 0.9), 1.1) * a) for d, a in items]
         assert loss.terms[n].item() == pytest.approx(-sum(min(pair) for pair in pairs), abs=1e-9)
-        assert float(loss.metrics["policy/clipfrac_avg"][n]) == pytest.approx(sum(b < a for a, b in pairs) / len(pairs))
+        assert float(loss.metrics["policy/clipfrac_avg"][n]) == pytest.approx(
+            sum(b < a for a, b in pairs) / len(pairs)
+        )
 
 
 def test_the_clipped_sequence_loss_is_that_of_trl():
@@ -187,7 +220,13 @@ def test_the_clipped_sequence_loss_is_that_of_trl():
         epsilon_high=0.2,
     )
     mask = prepared.mask.long()
-    theirs = {"prompt_ids": mask, "prompt_mask": mask, "completion_ids": mask, "completion_mask": mask, "advantages": prepared.advantages}
+    theirs = {
+        "prompt_ids": mask,
+        "prompt_mask": mask,
+        "completion_ids": mask,
+        "completion_mask": mask,
+        "advantages": prepared.advantages,
+    }
     loss = RLOOTrainer._compute_loss(stub, None, {**theirs, "old_logps": prepared.logps.sum(-1)})
     torch.testing.assert_close(ours[0] / ours[1], loss, rtol=0, atol=1e-12)
     clipped = objective.loss(at_loss(prepared, logps=logps)).metrics["policy/clipfrac_avg"].mean()
@@ -205,7 +244,9 @@ def test_the_metrics_add_up():
     torch.testing.assert_close(metrics["objective/rlhf_reward"], metrics["objective/scores"] - 0.05 * kl)
 
 
-@pytest.mark.parametrize("options", [{}, {"level": "token"}, {"clip": 0.2, "epochs": 2}, {"baseline": "moving-average"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"level": "token"}, {"clip": 0.2, "epochs": 2}, {"baseline": "moving-average"}]
+)
 def test_training_reaches_the_closed_form_optimum(options):
     language = Language(vocabulary=6, longest=1)
     _, reference, rewards = tables(4, language)

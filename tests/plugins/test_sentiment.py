@@ -10,7 +10,9 @@ def score(*completions):
 
 
 def test_kind_words_score_above_neutral_ones_and_those_above_harsh_ones():
-    kind, neutral, harsh = score("I love this, it is wonderful!", "The table has four legs.", "I hate this, it is horrible.")
+    kind, neutral, harsh = score(
+        "I love this, it is wonderful!", "The table has four legs.", "I hate this, it is horrible."
+    )
 
     assert 1 >= kind > neutral > harsh >= -1
     assert neutral == 0
@@ -28,7 +30,9 @@ def test_a_conversation_scores_like_its_text():
 
 
 def test_the_prompt_has_no_influence():
-    assert Sentiment().score(["I hate you."], ["Good morning."]) == Sentiment().score(["I love you."], ["Good morning."])
+    assert Sentiment().score(["I hate you."], ["Good morning."]) == Sentiment().score(
+        ["I love you."], ["Good morning."]
+    )
 
 
 @pytest.mark.parametrize("empty", ["", " \n", [], [{"role": "assistant", "content": None}]])

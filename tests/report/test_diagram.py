@@ -2,7 +2,13 @@
 
 from alignkit.report.diagram import HEIGHT, WIDTH, lay_out
 
-READS = {"sft": [], "reward": ["sft"], "dpo": ["sft"], "ppo": ["sft", "reward"], "compare": ["sft", "dpo", "ppo"]}
+READS = {
+    "sft": [],
+    "reward": ["sft"],
+    "dpo": ["sft"],
+    "ppo": ["sft", "reward"],
+    "compare": ["sft", "dpo", "ppo"],
+}
 
 
 def test_every_stage_stands_right_of_what_it_reads():
@@ -15,15 +21,23 @@ def test_every_stage_stands_right_of_what_it_reads():
 def test_boxes_do_not_overlap_and_lie_inside(rng):
     for _ in range(50):
         names = [f"s{number}" for number in range(rng.randint(1, 12))]
-        found = lay_out({name: [other for other in names[:number] if rng.random() < 0.3] for number, name in enumerate(names)})
+        found = lay_out(
+            {
+                name: [other for other in names[:number] if rng.random() < 0.3]
+                for number, name in enumerate(names)
+            }
+        )
         for number, box in enumerate(found.boxes):
             assert 0 <= box.x <= found.width - WIDTH
             assert 0 <= box.y <= found.height - HEIGHT
-            assert not [b for b in found.boxes[:number] if abs(b.x - box.x) < WIDTH and abs(b.y - box.y) < HEIGHT]
+            assert not [
+                b for b in found.boxes[:number] if abs(b.x - box.x) < WIDTH and abs(b.y - box.y) < HEIGHT
+            ]
 
 
 def test_an_arrow_that_follows_from_others_is_left_out():
-    # sft → reward, sft → dpo, reward → ppo, dpo → compare, ppo → compare; sft → ppo and sft → compare follow from them.
+    # sft → reward, sft → dpo, reward → ppo, dpo → compare, ppo → compare; sft → ppo and sft → compare follow
+    # from them.
     assert len(lay_out(READS).arrows) == 5
 
 

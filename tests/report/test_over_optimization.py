@@ -11,7 +11,10 @@ from alignkit.report.training_pictures import PROXY, series
 
 def stage(*records, reward=("model",), watch=(), terms=("one",)):
     named = lambda parts: [{"reward": part} if isinstance(part, str) else part for part in parts]
-    inputs = {"settings": {"reward": named(reward), "watch": named(watch)}, "terms": [{"objective": term} for term in terms]}
+    inputs = {
+        "settings": {"reward": named(reward), "watch": named(watch)},
+        "terms": [{"objective": term} for term in terms],
+    }
     numbered = tuple({"step": number, **record} for number, record in enumerate(records, 1))
     return Stage("s", Manifest("f", inputs), numbered, {}, None, ())
 
@@ -20,7 +23,9 @@ MEASURED = {"rollouts/reward": 1.0, "rewards/model": 2.0, "rewards/other": 2.0, 
 
 
 def test_gold_is_a_watched_reward_in_the_order_of_the_evaluation_and_never_one_that_is_optimised():
-    online = stage(MEASURED, reward=["model", {"reward": "extra", "weight": 0.1}], watch=["other", "sentiment"])
+    online = stage(
+        MEASURED, reward=["model", {"reward": "extra", "weight": 0.1}], watch=["other", "sentiment"]
+    )
     assert gold_name(online, ["model", "sentiment"]) == "sentiment"
     assert gold_name(online, ["model"]) == gold_name(online, []) == "other"
 
@@ -31,7 +36,10 @@ def test_without_a_watched_reward_or_without_samples_there_is_no_gold():
 
 
 def test_of_a_mixture_the_metrics_of_the_objective_that_samples_are_read():
-    mixed = {f"ppo/{name}": value for name, value in MEASURED.items()} | {"ppo/objective/kl": 0.5, "sft/loss": 2.0}
+    mixed = {f"ppo/{name}": value for name, value in MEASURED.items()} | {
+        "ppo/objective/kl": 0.5,
+        "sft/loss": 2.0,
+    }
     online = stage(mixed, mixed, watch=["sentiment"], terms=("ppo", "sft"))
     assert gold_name(online, []) == "sentiment"
     assert series(sampled(online), PROXY).values == (1.0, 1.0)

@@ -10,7 +10,16 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from fake_run import SCRIPT, interval, offline_metrics, policy_measures, write_evaluation, write_run, write_stage, write_train
+from fake_run import (
+    SCRIPT,
+    interval,
+    offline_metrics,
+    policy_measures,
+    write_evaluation,
+    write_run,
+    write_stage,
+    write_train,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from alignkit.errors import UserError
@@ -18,9 +27,11 @@ from alignkit.report.figures import Cross, label_points, new_figure
 from alignkit.report.page import write_report
 
 PICTURES = {
-    "compare-frontier", "judge-reliability", "ppo-over-optimization",
+    "compare-frontier",
+    "judge-reliability",
+    "ppo-over-optimization",
     *(f"{name}-training" for name in ("sft", "reward", "dpo", "ppo", "unlikelihood")),
-}  # fmt: skip
+}
 
 
 class Tags(HTMLParser):
@@ -68,7 +79,12 @@ def test_the_page_is_well_formed(page):
 
 
 def test_the_page_loads_nothing_from_elsewhere(page):
-    sources = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href", "srcset", "data")]
+    sources = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data")
+    ]
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
@@ -83,7 +99,8 @@ def test_what_a_model_wrote_is_shown_as_text(run, page):
 
 def test_every_target_is_in_the_table_and_above_a_sample(page):
     for target in ("base", "sft", "dpo", "ppo"):
-        assert words(page).count(f"{target} says") == 7  # of the first 8 prompts, the first has an empty completion
+        # of the first 8 prompts, the first has an empty completion
+        assert words(page).count(f"{target} says") == 7
         assert f"{target} (first of 2)" in words(page)
     assert "(empty)" in words(page)
 
@@ -101,7 +118,8 @@ def test_the_table_shows_means_with_their_intervals(page):
 
 def test_the_highest_mean_of_each_reward_is_marked(run):
     html = (run / "report.html").read_text()
-    assert re.findall(r'<td class="best"><b>([^<]*)</b>', html) == ["0.470", "2.60"]  # of ppo, by sentiment and by reward
+    # of ppo, by sentiment and by reward
+    assert re.findall(r'<td class="best"><b>([^<]*)</b>', html) == ["0.470", "2.60"]
 
 
 def test_a_mean_over_nothing_is_a_dash(page):
@@ -112,7 +130,9 @@ def test_a_mean_over_nothing_is_a_dash(page):
 def test_the_pictures_on_the_page_are_the_png_files_beside_it(run, page):
     files = {path.stem: path.read_bytes() for path in (run / "report").iterdir()}
     assert set(files) == PICTURES
-    inlined = [base64.b64decode(attributes["src"].partition(",")[2]) for tag, attributes in page.tags if tag == "img"]
+    inlined = [
+        base64.b64decode(attributes["src"].partition(",")[2]) for tag, attributes in page.tags if tag == "img"
+    ]
     assert sorted(inlined) == sorted(files.values())
     for data in inlined:
         assert data.startswith(b"\x89PNG")
@@ -127,7 +147,14 @@ def test_an_unfinished_stage_is_shown_as_such_and_no_other_is(page):
 
 
 def test_stages_come_after_what_they_read(page):
-    lines = ("train sft on", "sample 4 a prompt", "label samples by", "train bradley-terry", "train ppo", "evaluate base")
+    lines = (
+        "train sft on",
+        "sample 4 a prompt",
+        "label samples by",
+        "train bradley-terry",
+        "train ppo",
+        "evaluate base",
+    )
     places = [words(page).index(line) for line in lines]
     assert places == sorted(places)
 
@@ -154,7 +181,10 @@ def test_a_stage_that_has_not_made_a_step_is_shown(tmp_path):
 
 
 def test_many_targets_close_together_are_all_drawn(tmp_path):
-    targets = {f"policy-{number}": policy_measures(0.3 + number / 500, 1.0, 2 + number / 50, 40) for number in range(12)}
+    targets = {
+        f"policy-{number}": policy_measures(0.3 + number / 500, 1.0, 2 + number / 50, 40)
+        for number in range(12)
+    }
     write_evaluation(tmp_path, "compare", targets, reads=[])
     text = words(Tags(write_report(tmp_path).read_text()))
     assert all(name in text for name in targets)
@@ -170,7 +200,13 @@ def test_a_lone_target_without_a_kl_has_a_table_without_best_and_no_frontier(tmp
 
 
 def test_names_and_settings_are_escaped_too(tmp_path):
-    write_stage(tmp_path, "ranked", "label", settings={"label": "<b>data</b>", "by": {"<i>reward</i>": None}}, reads=["<b>data</b>"])
+    write_stage(
+        tmp_path,
+        "ranked",
+        "label",
+        settings={"label": "<b>data</b>", "by": {"<i>reward</i>": None}},
+        reads=["<b>data</b>"],
+    )
     html = write_report(tmp_path).read_text()
     assert "&lt;b&gt;data&lt;/b&gt; by &lt;i&gt;reward&lt;/i&gt;" in html
     assert "<i>" not in html
@@ -187,7 +223,10 @@ def test_folders_that_an_earlier_recipe_left_may_read_each_other(tmp_path):
     [
         (lambda run: run / "absent", "there is no such folder"),
         (lambda run: run, "none of its folders has a manifest.json; found nothing"),
-        (lambda run: write_stage(run, "sft", "train", settings={}, reads=[]), "one stage of a run.*\n.*Give the run itself"),
+        (
+            lambda run: write_stage(run, "sft", "train", settings={}, reads=[]),
+            "one stage of a run.*\n.*Give the run itself",
+        ),
     ],
 )
 def test_what_is_no_run_is_refused_with_what_was_found(tmp_path, prepare, message):
@@ -215,7 +254,9 @@ def test_a_damaged_file_is_named(tmp_path, file, text):
 
 def test_the_command_prints_where_the_report_is_and_imports_neither_torch_nor_pyplot(tmp_path):
     write_train(tmp_path, "sft", "sft", offline_metrics(2, pairs=False))
-    script = f"import sys\nsys.argv = ['alignkit', 'report', {str(tmp_path)!r}]\nfrom alignkit.cli import app\n"
+    script = (
+        f"import sys\nsys.argv = ['alignkit', 'report', {str(tmp_path)!r}]\nfrom alignkit.cli import app\n"
+    )
     script += "app(standalone_mode=False)\nassert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -223,15 +264,24 @@ def test_the_command_prints_where_the_report_is_and_imports_neither_torch_nor_py
 
 
 def test_importing_the_report_imports_nothing_heavy():
-    script = "import alignkit.report.page, alignkit.report.evaluation_pictures, alignkit.report.training_pictures, sys\n"
-    script += "assert not [name for name in sys.modules if name.startswith(('matplotlib', 'jinja2', 'torch'))]"
+    script = (
+        "import alignkit.report.page, alignkit.report.evaluation_pictures, "
+        "alignkit.report.training_pictures, sys\n"
+    )
+    script += (
+        "assert not [name for name in sys.modules if name.startswith(('matplotlib', 'jinja2', 'torch'))]"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_conversation_is_shown_with_its_roles(tmp_path):
     write_evaluation(tmp_path, "compare", {"base": policy_measures(0.1, 0.2, 0.3, 4)}, reads=[])
     conversation = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
-    line = {"prompt": conversation, "completions": {"base": [[{"role": "assistant", "content": "Good day."}]]}, "scores": {}}
+    line = {
+        "prompt": conversation,
+        "completions": {"base": [[{"role": "assistant", "content": "Good day."}]]},
+        "scores": {},
+    }
     (tmp_path / "compare" / "samples.jsonl").write_text(json.dumps(line) + "\n")
     text = words(Tags(write_report(tmp_path).read_text()))
     assert "system: Be kind. user: Hello" in text
@@ -241,7 +291,10 @@ def test_a_conversation_is_shown_with_its_roles(tmp_path):
 
 def test_names_of_points_close_together_do_not_cover_each_other():
     figure, (panel,) = new_figure(1, 1, width=4.6, height=3.5)
-    points = {f"policy-{n}": Cross(2 + n / 40, 0.5 + n % 3 / 50, 1.9 + n / 40, 2.1 + n / 40, 0.4, 0.6) for n in range(5)}
+    points = {
+        f"policy-{n}": Cross(2 + n / 40, 0.5 + n % 3 / 50, 1.9 + n / 40, 2.1 + n / 40, 0.4, 0.6)
+        for n in range(5)
+    }
     panel.set(xlim=(1.5, 2.6), ylim=(0.2, 0.8))
     label_points(panel, points)
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -257,7 +310,10 @@ def test_a_measure_without_an_interval_is_shown_as_its_number_alone(page):
 
 def test_a_name_with_dollar_signs_is_no_formula(tmp_path):
     name = "a$x_$"
-    records = [{"step": step, "rollouts/reward": 1.0, "rewards/model": 1.0, f"rewards/{name}": 2.0 + step} for step in (1, 2)]
+    records = [
+        {"step": step, "rollouts/reward": 1.0, "rewards/model": 1.0, f"rewards/{name}": 2.0 + step}
+        for step in (1, 2)
+    ]
     settings = {"reward": [{"reward": "model"}], "watch": [{"reward": name}]}
     write_stage(tmp_path / "r", "policy", "train", settings=settings, reads=[], metrics=records)
     assert name in write_report(tmp_path / "r").read_text()

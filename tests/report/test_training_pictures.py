@@ -10,7 +10,14 @@ from alignkit.report.training_pictures import curves, panel_names, series, smoot
 
 
 def stage(*records):
-    return Stage("one", Manifest("f", {}), tuple({"step": number, **record} for number, record in enumerate(records, 1)), {}, None, ())
+    return Stage(
+        "one",
+        Manifest("f", {}),
+        tuple({"step": number, **record} for number, record in enumerate(records, 1)),
+        {},
+        None,
+        (),
+    )
 
 
 def test_a_short_run_is_not_smoothed_and_a_line_stays_a_line_inside():
@@ -25,7 +32,17 @@ def test_smoothing_averages_about_a_twentieth():
 
 
 def test_held_out_values_share_the_panel_of_training():
-    records = [{"step": 1, "grad_norm": 1, "logps/chosen": -3, "rewards/accuracies": 0.5, "loss": 1, "held_out/loss": 2, "memory_gb": 1}]
+    records = [
+        {
+            "step": 1,
+            "grad_norm": 1,
+            "logps/chosen": -3,
+            "rewards/accuracies": 0.5,
+            "loss": 1,
+            "held_out/loss": 2,
+            "memory_gb": 1,
+        }
+    ]
     assert panel_names(records) == ["loss", "rewards/accuracies", "logps/chosen", "grad_norm"]
 
 
@@ -54,15 +71,42 @@ def test_metrics_beyond_the_panels_are_counted_in_the_caption():
 
 
 def test_what_online_training_is_about_comes_before_details():
-    names = ["policy/clipped", "rollouts/length", "objective/kl", "rewards/b", "grad_norm", "rollouts/reward", "loss"]
+    names = [
+        "policy/clipped",
+        "rollouts/length",
+        "objective/kl",
+        "rewards/b",
+        "grad_norm",
+        "rollouts/reward",
+        "loss",
+    ]
     assert panel_names([{"step": 1, **{name: 1.0 + place for place, name in enumerate(names)}}]) == [
-        "loss", "rollouts/reward", "rewards/b", "objective/kl", "rollouts/length", "policy/clipped", "grad_norm",
-    ]  # fmt: skip
+        "loss",
+        "rollouts/reward",
+        "rewards/b",
+        "objective/kl",
+        "rollouts/length",
+        "policy/clipped",
+        "grad_norm",
+    ]
 
 
 def test_the_metrics_of_a_mixture_are_drawn_in_the_same_order_and_none_that_one_objective_would_not_have():
-    names = ["ppo/policy/clipped", "sft/loss", "ppo/rollouts/seconds", "ppo/rewards/a", "ppo/rollouts/reward", "ppo/rewards/b", "grad_norm"]
-    values = {name: 1.0 + place for place, name in enumerate(names)} | {"ppo/rewards/a": 5.0}  # 5: the optimised reward's own
+    names = [
+        "ppo/policy/clipped",
+        "sft/loss",
+        "ppo/rollouts/seconds",
+        "ppo/rewards/a",
+        "ppo/rollouts/reward",
+        "ppo/rewards/b",
+        "grad_norm",
+    ]
+    # 5: the optimised reward's own
+    values = {name: 1.0 + place for place, name in enumerate(names)} | {"ppo/rewards/a": 5.0}
     assert panel_names([{"step": 1, **values}], ["ppo", "sft"]) == [
-        "sft/loss", "ppo/rollouts/reward", "ppo/rewards/b", "ppo/policy/clipped", "grad_norm",
-    ]  # fmt: skip
+        "sft/loss",
+        "ppo/rollouts/reward",
+        "ppo/rewards/b",
+        "ppo/policy/clipped",
+        "grad_norm",
+    ]

@@ -28,7 +28,9 @@ def stage(request, tmp_path, monkeypatch):
         trained.add("policy", trainable=True)
         shake(trained, "policy")
         trained.save("policy", tmp_path / "adapter")
-    manifest = SimpleNamespace(inputs={"terms": [{"trains": ["policy"]}], "model": {"lora": {"r": 4, "alpha": 8}}})
+    manifest = SimpleNamespace(
+        inputs={"terms": [{"trains": ["policy"]}], "model": {"lora": {"r": 4, "alpha": 8}}}
+    )
     monkeypatch.setattr(chat, "adapter_of", lambda folder: folder / "adapter")
     monkeypatch.setattr(chat, "read_manifest", lambda folder: manifest)
     monkeypatch.setattr(chat, "load_base", lambda spec, registry, device: base)
@@ -41,7 +43,9 @@ def test_answers_are_sampled_from_the_policy_after_the_turns_so_far(stage):
     talk = chat.Chat(folder, settings)
     tokenization = Tokenization(base.tokenizer, 502)
     for question in ("hello there", "the cat?"):
-        asked = [*talk.turns, {"role": "user", "content": question}] if base.tokenizer.chat_template else question
+        asked = (
+            [*talk.turns, {"role": "user", "content": question}] if base.tokenizer.chat_template else question
+        )
         with talk.roles.active("policy") as model:
             ids = tokenization.prompt_ids(asked)
             [[expected]] = sample(model, [ids], settings, eos=base.ends | tokenization.stop_ids, pad=base.pad)
@@ -56,11 +60,15 @@ def test_a_conversation_that_is_too_long_loses_its_beginning(stage):
     talk = chat.Chat(folder, Sampling(1, max_tokens=500))  # of 512 positions, 12 are left for the prompt
     asked = []
     inner = talk.sampler.sample
-    talk.sampler.sample = lambda role, prompts, settings: asked.extend(prompts) or inner(role, prompts, Sampling(1, max_tokens=1))
+    talk.sampler.sample = lambda role, prompts, settings: (
+        asked.extend(prompts) or inner(role, prompts, Sampling(1, max_tokens=1))
+    )
     talk.answer("a question of many words, of which the first are left out")
     assert len(asked[0]) == 12
     whole = Tokenization(base.tokenizer, 512).prompt_ids(
-        talk.turns[:1] if base.tokenizer.chat_template else "a question of many words, of which the first are left out"
+        talk.turns[:1]
+        if base.tokenizer.chat_template
+        else "a question of many words, of which the first are left out"
     )
     assert asked[0] == whole[-12:]
 
@@ -71,9 +79,12 @@ def test_answers_that_leave_no_room_for_a_prompt_are_refused(stage):
 
 
 @pytest.mark.parametrize(
-    ("prompt_ids", "words"), [([], "the prompt is empty"), (BadExample("odd"), "cannot be written for this model: odd")]
+    ("prompt_ids", "words"),
+    [([], "the prompt is empty"), (BadExample("odd"), "cannot be written for this model: odd")],
 )
-def test_a_prompt_without_tokens_or_one_that_cannot_be_written_is_refused(stage, monkeypatch, prompt_ids, words):
+def test_a_prompt_without_tokens_or_one_that_cannot_be_written_is_refused(
+    stage, monkeypatch, prompt_ids, words
+):
     talk = chat.Chat(stage[0], Sampling(1, max_tokens=3))
 
     def answer(text, room):

@@ -1,4 +1,6 @@
-"""The choice of one token: its frequencies, the cuts of the distribution beside transformers' own, its log-probability."""
+"""The choice of one token: its frequencies, the cuts of the distribution beside transformers' own, its
+log-probability.
+"""
 
 import math
 
@@ -16,7 +18,8 @@ def random_logits(rows=4, vocabulary=2000, spread=3.0, seed=0):
 
 def test_top_p_keeps_the_fewest_tokens_that_reach_it():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(2000, 4)
-    uniform = (torch.arange(2000) + 0.5) / 2000  # evenly spread, so that frequencies are exact to a thousandth
+    # evenly spread, so that frequencies are exact to a thousandth
+    uniform = (torch.arange(2000) + 0.5) / 2000
 
     counts = torch.bincount(choose(logits, uniform, Sampling(top_p=0.7))[0], minlength=4) / 2000
 
@@ -61,7 +64,10 @@ def test_top_p_equals_sorting_the_whole_vocabulary(spread, top_p):
         ({"top_p": 0.95}, [TopPLogitsWarper(0.95)]),
         ({"min_p": 0.05}, [MinPLogitsWarper(0.05)]),
         ({"min_p": 1.0}, [MinPLogitsWarper(1.0)]),
-        ({"top_k": 40, "top_p": 0.8, "min_p": 0.1}, [TopKLogitsWarper(40), TopPLogitsWarper(0.8), MinPLogitsWarper(0.1)]),
+        (
+            {"top_k": 40, "top_p": 0.8, "min_p": 0.1},
+            [TopKLogitsWarper(40), TopPLogitsWarper(0.8), MinPLogitsWarper(0.1)],
+        ),
     ],
 )
 def test_the_tokens_that_can_be_chosen_are_those_of_transformers(settings, warpers, temperature):
@@ -95,13 +101,17 @@ def test_no_token_of_probability_zero_is_chosen(uniform):
 @pytest.mark.parametrize("temperature", [0, 1.0])
 def test_forbidden_tokens_are_not_chosen_however_likely(temperature):
     logits = torch.tensor([[500.0, 1.0, 2.0]]).expand(100, 3)  # exp(2 - 500) is 0 in fp32
-    tokens, logps = choose(logits, torch.linspace(0, 0.99, 100), Sampling(temperature=temperature), never=torch.tensor([0]))
+    tokens, logps = choose(
+        logits, torch.linspace(0, 0.99, 100), Sampling(temperature=temperature), never=torch.tensor([0])
+    )
 
     assert set(tokens.tolist()) == ({2} if temperature == 0 else {1, 2})
     assert logps.tolist() == pytest.approx([{1: -499.0, 2: -498.0}[token] for token in tokens.tolist()])
 
 
-@pytest.mark.parametrize("settings", [Sampling(), Sampling(top_p=0.5), Sampling(temperature=0.3, top_k=3), Sampling(temperature=0)])
+@pytest.mark.parametrize(
+    "settings", [Sampling(), Sampling(top_p=0.5), Sampling(temperature=0.3, top_k=3), Sampling(temperature=0)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_log_probability_knows_no_temperature_and_no_cut(settings, dtype):
     logits = random_logits(50).to(dtype)
@@ -115,6 +125,11 @@ def test_the_log_probability_knows_no_temperature_and_no_cut(settings, dtype):
 def test_logits_stay_as_they_were():
     logits = random_logits()
     before = logits.clone()
-    choose(logits, torch.rand(4), Sampling(temperature=0.7, top_k=9, top_p=0.9, min_p=0.1), never=torch.tensor([3]))
+    choose(
+        logits,
+        torch.rand(4),
+        Sampling(temperature=0.7, top_k=9, top_p=0.9, min_p=0.1),
+        never=torch.tensor([3]),
+    )
 
     assert torch.equal(logits, before)

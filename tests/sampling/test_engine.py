@@ -47,7 +47,9 @@ def drawn(model, prompts, *, eos=EOS, numbers=None, text=None, **changes) -> lis
 
 
 def alone(model, prompt, tokens):
-    """Log-probabilities of `tokens` after `prompt`, (T, V), in one pass of the model with nothing else in the batch."""
+    """Log-probabilities of `tokens` after `prompt`, (T, V), in one pass of the model with nothing else in the
+    batch.
+    """
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([prompt + tokens])).logits[0]
     return logits[len(prompt) - 1 : -1].log_softmax(-1)
@@ -58,7 +60,9 @@ def test_greedy_equals_transformers_own_generation(model, batch_size):
     samples = draw(model, PROMPTS, temperature=0, per_prompt=2, batch_size=batch_size)
 
     for prompt, (first, second) in zip(PROMPTS, samples, strict=True):
-        expected = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12)[0, len(prompt) :].tolist()
+        expected = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12)[
+            0, len(prompt) :
+        ].tolist()
         assert first == second == expected
 
 
@@ -69,7 +73,10 @@ def test_each_sample_is_what_its_own_random_numbers_choose_without_cache_or_batc
         uniforms = _uniforms(Sampling(seed=7, max_tokens=12), [i], 3)
         for k, tokens in enumerate(samples[i]):
             logits = alone(model, prompt, tokens)
-            assert choose(logits, uniforms[k, : len(tokens)], Sampling(top_p=0.9, temperature=0.8))[0].tolist() == tokens
+            assert (
+                choose(logits, uniforms[k, : len(tokens)], Sampling(top_p=0.9, temperature=0.8))[0].tolist()
+                == tokens
+            )
 
 
 def test_samples_do_not_depend_on_how_prompts_are_batched(model):
@@ -85,7 +92,10 @@ def test_a_seed_decides_the_samples(model):
 
 
 def test_more_samples_and_more_tokens_continue_the_same_ones(model):
-    few, many = draw(model, PROMPTS, per_prompt=2, max_tokens=5), draw(model, PROMPTS, per_prompt=4, max_tokens=9)
+    few, many = (
+        draw(model, PROMPTS, per_prompt=2, max_tokens=5),
+        draw(model, PROMPTS, per_prompt=4, max_tokens=9),
+    )
 
     for of_few, of_many in zip(few, many, strict=True):
         assert of_few == [tokens[:5] for tokens in of_many[:2]]
@@ -99,19 +109,24 @@ def test_samples_of_a_prompt_differ_and_so_do_equal_prompts(model):
 
 def test_frequencies_follow_the_softmax(model):
     draws = 4000
-    counts = Counter(tokens[0] for tokens in draw(model, [PROMPTS[1]], per_prompt=draws, max_tokens=1, temperature=3)[0])
+    counts = Counter(
+        tokens[0] for tokens in draw(model, [PROMPTS[1]], per_prompt=draws, max_tokens=1, temperature=3)[0]
+    )
     with torch.no_grad():
         expected = (model(input_ids=torch.tensor([PROMPTS[1]])).logits[0, -1] / 3).softmax(-1).tolist()
 
     likely = [v for v in range(VOCABULARY) if expected[v] * draws >= 5]
     chi_square = sum((counts[v] - draws * expected[v]) ** 2 / (draws * expected[v]) for v in likely)
-    # Chi-square with n degrees of freedom has mean n and variance 2n; five deviations are out of chance's reach.
+    # Chi-square with n degrees of freedom has mean n and variance 2n; five deviations are out of chance's
+    # reach.
     assert len(likely) > 5
     assert chi_square < len(likely) + 5 * math.sqrt(2 * len(likely))
 
 
 def test_an_end_of_sequence_ends_a_sample_and_is_part_of_it(model):
-    samples = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, max_tokens=30) for tokens in of_prompt]
+    samples = [
+        tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, max_tokens=30) for tokens in of_prompt
+    ]
     ended = [tokens for tokens in samples if EOS in tokens]
 
     assert ended
@@ -166,7 +181,14 @@ def test_samples_carry_no_gradient_and_leave_none(model):
 
 def test_progress_counts_prompts(model):
     seen = []
-    sample(model, PROMPTS, Sampling(max_tokens=2, batch_size=2), eos={EOS}, pad=PAD, progress=lambda *done: seen.append(done))
+    sample(
+        model,
+        PROMPTS,
+        Sampling(max_tokens=2, batch_size=2),
+        eos={EOS},
+        pad=PAD,
+        progress=lambda *done: seen.append(done),
+    )
 
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
@@ -180,7 +202,9 @@ def test_an_empty_prompt_is_refused(model):
         draw(model, [[5], []])
 
 
-@pytest.mark.parametrize("changes", [{}, {"temperature": 0.7, "top_p": 0.8}, {"temperature": 0}, {"min_tokens": 4, "top_k": 5}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"temperature": 0.7, "top_p": 0.8}, {"temperature": 0}, {"min_tokens": 4, "top_k": 5}]
+)
 def test_log_probabilities_are_the_models_own_without_temperature_or_cuts(model, changes):
     for prompt, of_prompt in zip(PROMPTS, drawn(model, PROMPTS, **changes), strict=True):
         for one in of_prompt:
@@ -221,8 +245,15 @@ def test_numbers_are_one_a_prompt(model):
 
 
 def test_no_sample_ends_before_min_tokens_were_drawn(model):
-    short = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40) for tokens in of_prompt if len(tokens) <= 4]
-    samples = [tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, min_tokens=4) for tokens in of_prompt]
+    short = [
+        tokens
+        for of_prompt in draw(model, PROMPTS, per_prompt=40)
+        for tokens in of_prompt
+        if len(tokens) <= 4
+    ]
+    samples = [
+        tokens for of_prompt in draw(model, PROMPTS, per_prompt=40, min_tokens=4) for tokens in of_prompt
+    ]
 
     assert short, "without it, some are as short"
     assert min(map(len, samples)) == 5  # four others and the end-of-sequence
@@ -243,7 +274,11 @@ def test_a_stop_string_over_several_tokens_ends_a_sample_with_its_last_one(model
     for tokens in free:
         ends = [t for t in range(1, len(tokens) + 1) if any(word in spell(tokens[:t]) for word in stop)]
         expected.append((tokens[: ends[0]] if ends else tokens, bool(ends) or tokens[-1] == EOS))
-    found = [(one.tokens, one.finished) for of_prompt in drawn(model, PROMPTS, per_prompt=20, stop=stop, text=spell) for one in of_prompt]
+    found = [
+        (one.tokens, one.finished)
+        for of_prompt in drawn(model, PROMPTS, per_prompt=20, stop=stop, text=spell)
+        for one in of_prompt
+    ]
 
     assert found == expected
     assert any(len(tokens) < len(whole) for (tokens, _), whole in zip(found, free, strict=True))
@@ -252,7 +287,9 @@ def test_a_stop_string_over_several_tokens_ends_a_sample_with_its_last_one(model
 def test_a_stop_string_ends_no_sample_before_min_tokens_were_drawn(model):
     [[free]] = draw(model, PROMPTS[:1], per_prompt=1, eos=VOCABULARY)
     early, late = spell(free[1:3]), spell(free[6:9])
-    [[one]] = drawn(model, PROMPTS[:1], per_prompt=1, min_tokens=6, stop=(early, late), text=spell, eos=VOCABULARY)
+    [[one]] = drawn(
+        model, PROMPTS[:1], per_prompt=1, min_tokens=6, stop=(early, late), text=spell, eos=VOCABULARY
+    )
 
     assert early not in spell(free[3:])
     assert one.tokens == free[: spell(free).index(late) + 3]

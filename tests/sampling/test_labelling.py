@@ -30,7 +30,10 @@ def test_a_function_and_a_reward_class_get_the_same_arguments():
         per: float = 1.0
 
         def score(self, prompts, completions, **columns):
-            return [len(text) / self.per + bonus for text, bonus in zip(completions, columns["bonus"], strict=True)]
+            return [
+                len(text) / self.per + bonus
+                for text, bonus in zip(completions, columns["bonus"], strict=True)
+            ]
 
     def length(prompts, completions, completion_ids, bonus):
         assert prompts == PROMPTS
@@ -45,7 +48,9 @@ def test_none_abstains():
     assert ask(answering([None, 2])) == [None, 2.0]
 
 
-@pytest.mark.parametrize("answer", [np.array([0.5, 2.0]), torch.tensor([0.5, 2.0]), (0.5, np.float32(2)), iter([0.5, 2])])
+@pytest.mark.parametrize(
+    "answer", [np.array([0.5, 2.0]), torch.tensor([0.5, 2.0]), (0.5, np.float32(2)), iter([0.5, 2])]
+)
 def test_any_sequence_of_numbers_is_an_answer(answer):
     scores = ask(answering(answer))
 
@@ -104,7 +109,10 @@ def test_a_column_with_the_name_of_an_argument_is_refused_with_the_way_out(name)
 
 
 def test_a_long_conversation_is_shown_by_the_beginning_of_its_last_message():
-    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me " + "more " * 50}]
+    prompt = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Tell me " + "more " * 50},
+    ]
 
     with pytest.raises(UserError, match="prompt 'Tell me more") as error:
         score(answering([math.nan]), "odd", [prompt], ["No."], [[1]], {})
@@ -161,4 +169,6 @@ def test_noisy_orders_follow_plackett_luce():
         worth = [math.exp(scores[i] / noise) for i in order]
         # The first is chosen from all three by its share of their worth, the second from the two that remain.
         expected = worth[0] / sum(worth) * worth[1] / sum(worth[1:])
-        assert seen[order] / draws == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / draws))
+        assert seen[order] / draws == pytest.approx(
+            expected, abs=4 * math.sqrt(expected * (1 - expected) / draws)
+        )

@@ -23,7 +23,10 @@ def quantized_roles(folder, quantization, **changes):
     tiny_model(**changes).save_pretrained(folder)
     spec = recipe.Model.model_validate({"base": str(folder), "quantization": quantization})
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, quantization_config=_quantization(spec, torch.float32), device_map={"": "cpu"}
+        folder,
+        dtype=torch.float32,
+        quantization_config=_quantization(spec, torch.float32),
+        device_map={"": "cpu"},
     )
     model.requires_grad_(False).train()
     return Roles(Base(model, None, torch.float32, CPU, why_flat(model)), recipe.Lora(r=4, alpha=8), seed=0)
@@ -56,7 +59,9 @@ def test_logits_are_those_of_the_role(tmp_path, quantization, tied):
     assert is_quantized(roles.base) == (quantization == "nf4")
     assert_same(merged_logits(copy, "policy"), logits(roles, "policy"))
     assert_same(merged_logits(copy, "reference"), logits(roles, "reference"))
-    assert (logits(roles, "policy") - logits(roles, "reference")).abs().max() > 0.1, "the adapter has an effect"
+    assert (logits(roles, "policy") - logits(roles, "reference")).abs().max() > 0.1, (
+        "the adapter has an effect"
+    )
 
 
 def test_int8_weights_are_those_that_bitsandbytes_multiplies_with(tmp_path):
@@ -150,5 +155,7 @@ def test_a_copy_fits_where_there_is_room_for_two(monkeypatch):
     base = tiny_base()
     need = MergedCopy.bytes(base)
     for available, expected in ((2 * need, True), (2 * need - 1, False)):
-        monkeypatch.setattr(merged.psutil, "virtual_memory", lambda room=available: SimpleNamespace(available=room))
+        monkeypatch.setattr(
+            merged.psutil, "virtual_memory", lambda room=available: SimpleNamespace(available=room)
+        )
         assert fits(base, CPU) is expected

@@ -26,7 +26,11 @@ def make_roles(template=None, **changes):
     tokenizer = byte_tokenizer(template)
     tokenizer.pad_token = tokenizer.eos_token
     model = tiny_model(vocab_size=len(tokenizer), **changes).requires_grad_(False)
-    roles = Roles(Base(model, tokenizer, torch.float32, torch.device("cpu"), "the test says so"), recipe.Lora(r=4, alpha=8), seed=0)
+    roles = Roles(
+        Base(model, tokenizer, torch.float32, torch.device("cpu"), "the test says so"),
+        recipe.Lora(r=4, alpha=8),
+        seed=0,
+    )
     roles.add("policy", trainable=True)
     roles.add("reference", trainable=False)
     shake(roles, "policy")
@@ -54,7 +58,9 @@ def test_samples_are_the_engines_from_the_role_whatever_the_weights(weights):
 def test_a_sampler_follows_the_adapter_with_one_copy(monkeypatch):
     roles, made = make_roles(), []
     make = merged.MergedCopy.__init__
-    monkeypatch.setattr(merged.MergedCopy, "__init__", lambda self, roles: made.append(roles) or make(self, roles))
+    monkeypatch.setattr(
+        merged.MergedCopy, "__init__", lambda self, roles: made.append(roles) or make(self, roles)
+    )
     sampler = EngineSampler(roles)
     before = tokens(sampler.sample("policy", PROMPTS, SETTINGS))
     shake(roles, "policy", seed=9)
@@ -77,7 +83,11 @@ def test_without_memory_auto_computes_with_the_base_itself(no_memory, monkeypatc
 
 
 def test_merged_weights_without_memory_are_an_error_with_the_figures(no_memory):
-    with pytest.raises(UserError, match=r"no room for merged weights on cpu: \d+\.\d GiB are needed .*, 0\.0 GiB are free"):
+    with pytest.raises(
+        UserError,
+        match=r"no room for merged weights on cpu: \d+\.\d GiB are needed .*, "
+        r"0\.0 GiB are free",
+    ):
         EngineSampler(make_roles(), "merged").sample("policy", PROMPTS, SETTINGS)
 
 
@@ -89,7 +99,9 @@ def test_a_bare_unquantized_base_is_not_copied(monkeypatch):
 
 def test_adapters_of_experts_are_sampled_through_the_base_and_never_merged(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "qwen3_moe", Qwen3MoeConfig)
-    roles = make_roles(architecture="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
+    roles = make_roles(
+        architecture="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32
+    )
     with roles.active("policy") as model:
         expected = sample(model, PROMPTS, SETTINGS, eos={1, 2}, pad=2)
 
@@ -101,7 +113,9 @@ def test_adapters_of_experts_are_sampled_through_the_base_and_never_merged(monke
 def test_end_of_turn_of_the_chat_template_ends_a_sample():
     roles = make_roles(CHATML)
     end_of_turn = roles.base.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    drawn = EngineSampler(roles).sample("policy", PROMPTS, replace(SETTINGS, per_prompt=200, max_tokens=6, temperature=3.0))
+    drawn = EngineSampler(roles).sample(
+        "policy", PROMPTS, replace(SETTINGS, per_prompt=200, max_tokens=6, temperature=3.0)
+    )
     ended = [one for of_prompt in drawn for one in of_prompt if end_of_turn in one.tokens]
 
     assert end_of_turn in EngineSampler(roles).ends
@@ -112,7 +126,9 @@ def test_end_of_turn_of_the_chat_template_ends_a_sample():
 def test_stop_strings_are_looked_for_in_the_tokenizers_text():
     roles = make_roles()
     [[free], _] = EngineSampler(roles).sample("policy", PROMPTS, replace(SETTINGS, per_prompt=1))
-    stop = "".join(roles.base.tokenizer.decode([token]) for token in free.tokens[2:4]).strip("\N{REPLACEMENT CHARACTER}")
+    stop = "".join(roles.base.tokenizer.decode([token]) for token in free.tokens[2:4]).strip(
+        "\N{REPLACEMENT CHARACTER}"
+    )
     [[one], _] = EngineSampler(roles).sample("policy", PROMPTS, replace(SETTINGS, per_prompt=1, stop=(stop,)))
 
     assert stop
@@ -191,11 +207,15 @@ def test_an_unknown_sampler_is_an_error_with_the_nearest_name(registry):
 
 @pytest.mark.parametrize(
     ("body", "words"),
-    [("class Odd: name = 'odd'", "a subclass of alignkit.Sampler is expected"), ("class Odd(Sampler): pass", "sampler Odd .* has no name")],
+    [
+        ("class Odd: name = 'odd'", "a subclass of alignkit.Sampler is expected"),
+        ("class Odd(Sampler): pass", "sampler Odd .* has no name"),
+    ],
 )
 def test_what_is_no_sampler_is_refused(tmp_path, body, words):
     (tmp_path / "odd.py").write_text(
-        f"from alignkit import Sampler, hookimpl\n{body}\n@hookimpl\ndef register_samplers(register): register(Odd)\n"
+        f"from alignkit import Sampler, hookimpl\n{body}\n@hookimpl\ndef register_samplers(register): "
+        "register(Odd)\n"
     )
     with pytest.raises(UserError, match=words):
         Registry([tmp_path / "odd.py"])

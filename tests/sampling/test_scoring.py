@@ -1,4 +1,6 @@
-"""Several rewards of one batch: weighted, standardized, abstaining, watched; reward models over one base; the best of several."""
+"""Several rewards of one batch: weighted, standardized, abstaining, watched; reward models over one base; the
+best of several.
+"""
 
 import json
 
@@ -54,7 +56,9 @@ def test_standardizing_is_over_the_whole_batch_whatever_the_scale(rng):
         return [1e6 + 1e3 * rng.random() for _ in completions]
 
     examples = [Example(str(i), ("a",) * rng.randint(1, 4)) for i in range(20)]
-    total = [value for values in scored([of(noise, standardize=True)], examples=examples).total for value in values]
+    total = [
+        value for values in scored([of(noise, standardize=True)], examples=examples).total for value in values
+    ]
     assert np.mean(total) == pytest.approx(0, abs=1e-6)
     assert np.std(total) == pytest.approx(1)
 
@@ -65,7 +69,9 @@ def test_a_constant_reward_is_standardized_to_0(value, count):
     def constant(prompts, completions, **columns):
         return [value] * len(completions)
 
-    assert scored([of(constant, standardize=True)], examples=[Example("p", ("a",) * count)]).total == [[0] * count]
+    assert scored([of(constant, standardize=True)], examples=[Example("p", ("a",) * count)]).total == [
+        [0] * count
+    ]
 
 
 def test_a_completion_of_which_one_reward_abstains_has_no_total_and_counts_in_no_mean():
@@ -107,7 +113,10 @@ def test_the_datas_columns_reach_a_reward_once_a_completion():
         seen.update(prompts=prompts, completions=completions, columns=columns)
         return [0.0] * len(completions)
 
-    rows = [Example("p", ("a", "b"), extra={"answer": "1", "tag": "x"}), Example("q", ("c",), extra={"answer": "2"})]
+    rows = [
+        Example("p", ("a", "b"), extra={"answer": "1", "tag": "x"}),
+        Example("q", ("c",), extra={"answer": "2"}),
+    ]
     scored([of(note)], examples=rows)
     assert seen == {
         "prompts": ["p", "p", "q"],
@@ -152,7 +161,10 @@ def alone(roles, group):
 
 @pytest.mark.parametrize("trees", [True, False])
 def test_several_reward_models_over_one_base_give_each_the_score_of_the_model_alone(tmp_path, rng, trees):
-    models = {name: saved_reward_model(tmp_path, name, seed) for seed, name in enumerate(("first", "second", "third"), start=3)}
+    models = {
+        name: saved_reward_model(tmp_path, name, seed)
+        for seed, name in enumerate(("first", "second", "third"), start=3)
+    }
     groups = random_groups(rng, count=5)
     examples = [Example("p", tuple("x" for _ in group.completions)) for group in groups]
     roles = tiny_roles(trees=trees)
@@ -180,7 +192,10 @@ def test_scoring_leaves_the_policy_as_it_trains(tmp_path, rng):
     examples = [Example("p", tuple("x" for _ in group.completions)) for group in groups]
     Scorer([WeightedReward("judge")], roles, tmp_path, 64)(examples, groups)
     assert roles.trainable().keys() == before.keys(), "a reward model does not train"
-    assert all(parameter.requires_grad and torch.equal(parameter, before[name]) for name, parameter in roles.trainable().items())
+    assert all(
+        parameter.requires_grad and torch.equal(parameter, before[name])
+        for name, parameter in roles.trainable().items()
+    )
 
 
 def test_of_each_n_samples_the_one_with_the_highest_score_is_kept():

@@ -33,11 +33,16 @@ def encode(tokenizer, text):
 
 
 @pytest.mark.parametrize("make", [byte_tokenizer, prefixing_tokenizer])
-@pytest.mark.parametrize("stops", [("end",), ("e",), ("\n\n",), ("the cat", "hello"), ("x" * 30,), ("user:", "ser: sys")])
+@pytest.mark.parametrize(
+    "stops", [("end",), ("e",), ("\n\n",), ("the cat", "hello"), ("x" * 30,), ("user:", "ser: sys")]
+)
 def test_as_soon_as_decoding_the_whole_sample_would_find_it(make, stops, rng):
     text, tokenizer = texts(make()), make()
     for _ in range(20):
-        words = [rng.choice(["the cat", " sat", "\n", "\n\n", " end", "hello", "x", "x" * 40, "user: sys", "q"]) for _ in range(25)]
+        words = [
+            rng.choice(["the cat", " sat", "\n", "\n\n", " end", "hello", "x", "x" * 40, "user: sys", "q"])
+            for _ in range(25)
+        ]
         tokens = encode(tokenizer, "".join(words))
         tokens += [rng.randrange(len(tokenizer)) for _ in range(10)]
         assert watched(stops, text, tokens) == naive(stops, text, tokens)
@@ -66,7 +71,9 @@ def test_random_bytes(rng):
     tokenizer = byte_tokenizer()
     for _ in range(20):
         tokens = [rng.randrange(len(tokenizer)) for _ in range(120)]
-        assert watched(("e", "th", "<eot>"), texts(tokenizer), tokens) == naive(("e", "th", "<eot>"), texts(tokenizer), tokens)
+        assert watched(("e", "th", "<eot>"), texts(tokenizer), tokens) == naive(
+            ("e", "th", "<eot>"), texts(tokenizer), tokens
+        )
 
 
 def test_only_the_newest_tokens_are_decoded():

@@ -36,7 +36,9 @@ class Recorder(GeneralTracker):
 
 
 def stage(*names: str) -> Train:
-    return Train.model_validate({"train": {"sft": {"weight": 2.0}}, "on": "pairs", "learning_rate": 1e-3, "trackers": list(names)})
+    return Train.model_validate(
+        {"train": {"sft": {"weight": 2.0}}, "on": "pairs", "learning_rate": 1e-3, "trackers": list(names)}
+    )
 
 
 def train_and_fail(folder) -> None:
@@ -63,7 +65,9 @@ def test_without_trackers_metrics_go_nowhere(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "words"), [("nonsense", "nonsense"), ("comet_ml", "'comet_ml' is not installed")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("nonsense", "nonsense"), ("comet_ml", "'comet_ml' is not installed")]
+)
 def test_a_tracker_that_is_unknown_or_not_installed_is_an_error(tmp_path, name, words):
     with pytest.raises(UserError, match=words), tracking(stage(name), "run-sft", tmp_path, cpu=True):
         pass

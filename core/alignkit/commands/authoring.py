@@ -1,4 +1,6 @@
-"""`new-plugin`: a plugin that trains as it stands, for an author to change. `new_method.py` beside this file is what it writes."""
+"""`new-plugin`: a plugin that trains as it stands, for an author to change. `new_method.py` beside this file
+is what it writes.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,16 @@ def test_it_conforms_with_another_option():
     check_objective(NewMethod(beta=0.5))
 
 
-# The suite knows nothing of the paper: add a test that derives the loss of two short completions from its equation.
+# The suite knows nothing of the paper. Add a test that derives the loss of two short completions from
+# its equation.
 '''
 NEXT = """
 1. Test it:     pytest {test}
 2. Check it:    alignkit check RECIPE --plugin {plugin} 'stages.STAGE.train={name}'
 3. Train it:    alignkit run RECIPE --plugin {plugin} 'stages.STAGE.train={{{name}: {{beta: 0.2}}}}'
 
-RECIPE is a recipe whose stage STAGE trains on preferences. To publish it, so that `pip install` registers it, put this
-into the pyproject.toml of your package:
+RECIPE is a recipe whose stage STAGE trains on preferences. To publish the method, put this into the
+pyproject.toml of your package; `pip install` then registers it:
 
 [project.entry-points.alignkit]
 {name} = "{module}"
@@ -58,7 +61,9 @@ def new_plugin(
     texts = {to / f"{module}.py": template, to / f"test_{module}.py": TEST}
     for path in texts:
         if path.exists():
-            raise UserError(f"{str(path)!r} exists", hint="Choose another name or --to; nothing is overwritten.")
+            raise UserError(
+                f"{str(path)!r} exists", hint="Choose another name or --to; nothing is overwritten."
+            )
     with disk_errors(to):
         to.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -80,11 +85,19 @@ def _spelled(name: str) -> dict[str, str]:
     words = re.split("[-_]", name)
     cls = "".join(word.capitalize() for word in words)
     if iskeyword(cls) or cls in taken:
-        raise UserError(f"its class would be called {cls}, which has a meaning already", where="NAME", hint="Choose a longer name.")
+        raise UserError(
+            f"its class would be called {cls}, which has a meaning already",
+            where="NAME",
+            hint="Choose a longer name.",
+        )
     objectives = Registry().objectives
     if (recipe_name := "-".join(words)) in objectives.items:
         source = objectives.owners[recipe_name].source
-        raise UserError(f"an objective {recipe_name!r} is registered already, by {source}", where="NAME", hint="Choose another name.")
+        raise UserError(
+            f"an objective {recipe_name!r} is registered already, by {source}",
+            where="NAME",
+            hint="Choose another name.",
+        )
     return {"new-method": recipe_name, "new_method": "_".join(words), "NewMethod": cls}
 
 

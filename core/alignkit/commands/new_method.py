@@ -1,7 +1,8 @@
 """NewMethod: in one sentence, what it does that others do not.
 
-Source: authors, year, arXiv number, equation. Replace this, and the mathematics below it, which is a hinge on the margin between
-the log-ratios of a better and a worse completion: max(0, 1 - β·(log π/π_ref of the better - log π/π_ref of the worse)).
+Source: authors, year, arXiv number, equation. Replace this, and the mathematics below it, which is a hinge on
+the margin between the log-ratios of a better and a worse completion: max(0, 1 - β·(log π/π_ref of the better
+- log π/π_ref of the worse)).
 
 Deviations: name each place where the code does other than the paper, and say why.
 """
@@ -21,16 +22,21 @@ class NewMethod(Objective):
 
     def loss(self, batch: Batch) -> Loss:
         """One term for every pair of a better and a worse completion of the same prompt."""
-        # N completions, each of at most T tokens; `mask` is true at its tokens. `logps` and `reference_logps` are there because
-        # the class declares the policy and the reference. torch is imported here so that `alignkit check` answers at once.
+        # N completions, each of at most T tokens; `mask` is true at its tokens. `logps` and `reference_logps`
+        # are there because the class declares the policy and the reference. torch is imported here so that
+        # `alignkit check` answers at once.
         import torch
 
         log_ratio = ((batch.logps - batch.reference_logps) * batch.mask).sum(-1)  # (N,)
-        pairs = batch.pairs()  # P pairs: their places among the N, and weights by which each prompt counts once
+        # P pairs: their places among the N, and weights by which each prompt counts once
+        pairs = batch.pairs()
         margin = self.beta * (log_ratio[pairs.winner] - log_ratio[pairs.loser])  # (P,)
         terms = torch.relu(1 - margin)  # (P,)
-        # No mean and no sum: the engine divides Σ weight·terms by Σ weight over the whole optimizer step. It averages the metrics too.
-        return Loss(terms, pairs.weight, {"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()})
+        # No mean and no sum: the engine divides Σ weight·terms by Σ weight over the whole optimizer step. It
+        # averages the metrics too.
+        return Loss(
+            terms, pairs.weight, {"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()}
+        )
 
 
 @hookimpl

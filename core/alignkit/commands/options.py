@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")
+]
 StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folder RUN/STAGE.")]
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' warnings and bars out of a command's output: it holds what alignkit says, and errors.
+    """Keep other libraries' warnings and bars out of a command's output: it holds what alignkit says, and
+    errors.
 
     `python -W` brings the warnings back.
     """
@@ -29,4 +32,5 @@ def quiet_libraries() -> None:
         errors = logging.StreamHandler()
         errors.setLevel(logging.ERROR)
         logging.root.addHandler(errors)
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)  # torch gives this one a handler of its own
+    # torch gives this one a handler of its own
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)

@@ -9,7 +9,9 @@ from alignkit.data.example import Group
 
 
 def length_only_accuracy(groups: Sequence[Group]) -> float | None:
-    """Share of pairs whose better completion has more tokens (equal lengths count half), each prompt once; None without ranks."""
+    """Share of pairs whose better completion has more tokens (equal lengths count half), each prompt once;
+    None without ranks.
+    """
     shares = []
     for group in groups:
         rank = group.columns.get("rank", ())

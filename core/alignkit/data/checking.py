@@ -15,11 +15,14 @@ T = TypeVar("T")
 
 
 class Mismatch(BadExample):
-    """The example is sound, but is not what the objective learns from. Where no example fits, the data is the wrong one."""
+    """The example is sound, but is not what the objective learns from. Where no example fits, the data is the
+    wrong one.
+    """
 
 
 def adapt(example: Example, kind: type[Data]) -> Example:
-    """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts, comparable ones for Preferences.
+    """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts,
+    comparable ones for Preferences.
 
     Raises BadExample with the reason where it cannot be used, Mismatch where it lacks what `kind` needs.
     """
@@ -27,7 +30,9 @@ def adapt(example: Example, kind: type[Data]) -> Example:
         raise BadExample("empty prompt")
     shaped = needed(kind).shape(example)
     for completion in shaped.completions:
-        if is_blank(completion) or (not isinstance(completion, str) and not completion[-1]["content"].strip()):
+        if is_blank(completion) or (
+            not isinstance(completion, str) and not completion[-1]["content"].strip()
+        ):
             raise BadExample("empty completion")
         if not isinstance(completion, str):
             if any(message["role"] not in ("assistant", "tool") for message in completion):
@@ -51,7 +56,12 @@ def _demonstration(example: Example) -> Example:
             raise BadExample("no completion is labelled good")
         best = good[0]
     kept = select(example, [best])
-    return replace(kept, columns={name: values for name, values in kept.columns.items() if name not in ("rank", "label", "margin")})
+    return replace(
+        kept,
+        columns={
+            name: values for name, values in kept.columns.items() if name not in ("rank", "label", "margin")
+        },
+    )
 
 
 def _preference(example: Example) -> Example:
@@ -76,7 +86,9 @@ def _prompt(example: Example) -> Example:
 
 @dataclass(frozen=True)
 class Need:
-    """What a kind of data needs: in words, the built-in formats that may give it, and the function that shapes an example to it."""
+    """What a kind of data needs: in words, the built-in formats that may give it, and the function that
+    shapes an example to it.
+    """
 
     what: str
     formats: tuple[str, ...]
@@ -85,7 +97,9 @@ class Need:
 
 RANKED = ("preference", "implicit-preference", "ranking")
 NEEDS = {
-    Demonstrations: Need("a completion for each prompt", ("prompt-completion", "messages", *RANKED), _demonstration),
+    Demonstrations: Need(
+        "a completion for each prompt", ("prompt-completion", "messages", *RANKED), _demonstration
+    ),
     Preferences: Need("two or more ranked completions for each prompt", RANKED, _preference),
     Labelled: Need("completions labelled good or bad", ("unpaired-preference",), _labelled),
     Prompts: Need("prompts", ("prompt-only", "messages"), _prompt),
@@ -94,15 +108,22 @@ NEEDS = {
 
 def needed(kind: type[Data]) -> Need:
     """The need of `kind`; a plugin's own kind, derived from `Data` alone, takes every example as it is."""
-    return next((need for known, need in NEEDS.items() if issubclass(kind, known)), Need("examples", (), lambda example: example))
+    return next(
+        (need for known, need in NEEDS.items() if issubclass(kind, known)),
+        Need("examples", (), lambda example: example),
+    )
 
 
 def _comparable(example: Example) -> Example:
-    """Without completions that occur twice with different ranks: they are better and worse than themselves."""
+    """Without completions that occur twice with different ranks: they are better and worse than
+    themselves.
+    """
     ranks: dict[Any, set[float]] = {}
     for completion, rank in zip(example.completions, example.columns["rank"], strict=True):
         ranks.setdefault(speech(completion), set()).add(rank)
-    keep = [index for index, completion in enumerate(example.completions) if len(ranks[speech(completion)]) == 1]
+    keep = [
+        index for index, completion in enumerate(example.completions) if len(ranks[speech(completion)]) == 1
+    ]
     if len({example.columns["rank"][index] for index in keep}) < 2:
         raise BadExample("identical completions of different rank")
     return select(example, keep) if len(keep) < len(example.completions) else example
@@ -120,12 +141,16 @@ def _take(values: tuple[T, ...], indices: Sequence[int]) -> tuple[T, ...]:
 
 @dataclass
 class Contradictions:
-    """Remembers which completion was preferred to which under each prompt, to refuse a later example that says the opposite."""
+    """Remembers which completion was preferred to which under each prompt, to refuse a later example that
+    says the opposite.
+    """
 
     seen: set[bytes] = field(default_factory=set)
 
     def check(self, example: Example) -> None:
-        """Remember the example's pairs. Raises BadExample where an earlier example ordered one of them the other way round."""
+        """Remember the example's pairs. Raises BadExample where an earlier example ordered one of them the
+        other way round.
+        """
         if "rank" not in example.columns or len(example.completions) < 2:
             return
         prompt, ranks = speech(example.prompt), example.columns["rank"]

@@ -26,9 +26,11 @@ LARGEST = 3.4028234663852886e38
 
 
 def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float, ...]]:
-    """The columns of a group of `count` completions. Rewards without ranks imply ranks: the higher reward is better.
+    """The columns of a group of `count` completions. Rewards without ranks imply ranks: the higher reward is
+    better.
 
-    A column whose cell is null (or empty, in CSV) is left out. Raises BadExample for what is no finite number or not of length `count`.
+    A column whose cell is null (or empty, in CSV) is left out. Raises BadExample for what is no finite number
+    or not of length `count`.
     """
     columns: dict[str, tuple[float, ...]] = {}
     for name, column in LISTS.items():
@@ -56,7 +58,9 @@ def implied_ranks(rewards: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def dense(ranks: Sequence[float]) -> tuple[float, ...]:
-    """The same order as 0, 1, …; equal ranks stay equal. Ranks such as times in seconds would be equal as float32."""
+    """The same order as 0, 1, …; equal ranks stay equal. Ranks such as times in seconds would be equal as
+    float32.
+    """
     levels = {rank: float(level) for level, rank in enumerate(sorted(set(ranks)))}
     return tuple(levels[rank] for rank in ranks)
 
@@ -64,7 +68,8 @@ def dense(ranks: Sequence[float]) -> tuple[float, ...]:
 def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]]:
     """The columns of one example, of whatever format, as training reads them: numbers, ranks dense.
 
-    Raises BadExample for what is no finite number, a negative weight or vote, and votes that do not say which of two is better.
+    Raises BadExample for what is no finite number, a negative weight or vote, and votes that do not say which
+    of two is better.
     """
     numbers = {name: tuple(_required(value, name) for value in values) for name, values in columns.items()}
     for name in ("weight", "votes"):
@@ -74,13 +79,17 @@ def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]
         numbers["rank"] = dense(numbers["rank"])
         if "votes" in numbers:
             judged = list(zip(numbers["rank"], numbers["votes"], strict=True))
-            if any(rank != other and votes + more == 0 for (rank, votes), (other, more) in combinations(judged, 2)):
+            if any(
+                rank != other and votes + more == 0
+                for (rank, votes), (other, more) in combinations(judged, 2)
+            ):
                 raise BadExample("'votes' is 0 for both of two completions of different rank")
     return numbers
 
 
 def number(value: Any, name: str) -> float | None:
-    """A number from a number, a truth value, or the text of either (CSV has only text); None for null and empty text.
+    """A number from a number, a truth value, or the text of either (CSV has only text); None for null and
+    empty text.
 
     Raises BadExample for anything else and for a number that is not finite as float32.
     """
@@ -112,5 +121,12 @@ def _required(value: Any, name: str) -> float:
 
 def consumed(row: Mapping[str, Any], count: int) -> set[str]:
     """The names of the row's columns that `number_columns` reads."""
-    names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {name for name in SCALARS if name in row}
-    return names | {f"{name}_{side}" for name in PAIRED for side in ("chosen", "rejected") if count == 2 and f"{name}_{side}" in row}
+    names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {
+        name for name in SCALARS if name in row
+    }
+    return names | {
+        f"{name}_{side}"
+        for name in PAIRED
+        for side in ("chosen", "rejected")
+        if count == 2 and f"{name}_{side}" in row
+    }

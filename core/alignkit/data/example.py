@@ -1,4 +1,6 @@
-"""One prompt and its completions, as text (`Example`) and as tokens (`Group`): what formats produce and training consumes."""
+"""One prompt and its completions, as text (`Example`) and as tokens (`Group`): what formats produce and
+training consumes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ class BadExample(ValueError):
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and its completions. `columns`: for each name one number a completion (`rank`: lower is better).
+    """A prompt and its completions. `columns`: for each name one number a completion (`rank`: lower is
+    better).
 
     `extra`: the row's other columns as they were read, such as the right answer that a reward compares with.
     """
@@ -29,7 +32,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """An example's token ids. The prompt and a completion concatenate to the model's input; a completion ends with end-of-sequence.
+    """An example's token ids. The prompt and a completion concatenate to the model's input; a completion ends
+    with end-of-sequence.
 
     `truncated`: the prompt lost its beginning to fit the maximum length.
     """
@@ -46,9 +50,13 @@ class Group:
 
 
 def with_same_extra(examples: Sequence[Example]) -> list[Example]:
-    """The examples with the same other columns each: None where a row had none, so that a batch's columns do not depend on its rows."""
+    """The examples with the same other columns each: None where a row had none, so that a batch's columns do
+    not depend on its rows.
+    """
     names = dict.fromkeys(name for example in examples for name in example.extra)
     return [
-        example if len(example.extra) == len(names) else replace(example, extra={name: example.extra.get(name) for name in names})
+        example
+        if len(example.extra) == len(names)
+        else replace(example, extra={name: example.extra.get(name) for name in names})
         for example in examples
     ]

@@ -1,4 +1,6 @@
-"""Reads the rows of one local file, each with its place, whatever the file's layout: JSONL, a JSON array, CSV or Parquet."""
+"""Reads the rows of one local file, each with its place, whatever the file's layout: JSONL, a JSON array, CSV
+or Parquet.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ Row: TypeAlias = tuple[str, "dict[str, Any] | BadExample"]
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 LONGEST_CELL = 2**31 - 1
-"""Characters of a CSV cell: the most that Python's reader takes on every system. It takes 131,072 unless told."""
+"""Characters of a CSV cell: the most that Python's reader takes on every system. It takes 131,072 unless
+told.
+"""
 
 
 def read_file(path: Path, where: str) -> Iterator[Row]:
-    """The rows of a file, by its suffix; `.gz` may follow any of JSONL, JSON and CSV. Raises UserError for another suffix."""
+    """The rows of a file, by its suffix; `.gz` may follow any of JSONL, JSON and CSV. Raises UserError for
+    another suffix.
+    """
     name = path.name.removesuffix(".gz")
     suffix = Path(name).suffix
     if suffix == ".parquet" and name == path.name:
@@ -44,13 +50,18 @@ def _closing(path: Path, read: Callable[[IO[bytes], Path], Iterator[Row]]) -> It
 
 
 def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[int, bytes | BadExample]]:
-    """Numbered lines. A gzip file that ends early or is damaged gives one last BadExample instead of its remaining lines."""
+    """Numbered lines. A gzip file that ends early or is damaged gives one last BadExample instead of its
+    remaining lines.
+    """
     number = 0
     try:
         for number, line in enumerate(stream, start=1):
             yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        yield number + 1, BadExample("the gzip file is damaged or ends early; nothing after this place can be read")
+        yield (
+            number + 1,
+            BadExample("the gzip file is damaged or ends early; nothing after this place can be read"),
+        )
 
 
 def _json(stream: IO[bytes], path: Path) -> Iterator[Row]:
@@ -85,7 +96,9 @@ def _json_object(line: bytes) -> dict[str, Any] | BadExample:
 
 
 def _json_array(numbered: Iterator[tuple[int, bytes | BadExample]], path: Path) -> Iterator[Row]:
-    """The elements of an array, each at the line where it begins; after a syntax error the rest cannot be read."""
+    """The elements of an array, each at the line where it begins; after a syntax error the rest cannot be
+    read.
+    """
     parts: list[bytes] = []
     for number, line in numbered:
         if isinstance(line, BadExample):
@@ -111,7 +124,10 @@ def _json_array(numbered: Iterator[tuple[int, bytes | BadExample]], path: Path) 
         yield f"{path}:{line}", row if isinstance(row, dict) else BadExample("not a JSON object")
         at = _skip(text, at)
         if text[at : at + 1] not in (",", "]"):
-            yield f"{path}:{line + text.count(chr(10), counted, at)}", BadExample("not valid JSON; nothing after this place can be read")
+            yield (
+                f"{path}:{line + text.count(chr(10), counted, at)}",
+                BadExample("not valid JSON; nothing after this place can be read"),
+            )
             return
         at += text[at] == ","
 
@@ -124,8 +140,8 @@ def _skip(text: str, at: int) -> int:
 
 
 def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
-    """CSV with a header line. Every cell is text; formats read the numbers. After a syntax error the rest cannot be read: any line may
-    lie inside a cell."""
+    """CSV with a header line. Every cell is text; formats read the numbers. After a syntax error the rest
+    cannot be read: any line may lie inside a cell."""
     broken: list[Row] = []
 
     def decoded() -> Iterator[str]:
@@ -173,4 +189,6 @@ def _parquet(path: Path, where: str) -> Iterator[Row]:
                     number += 1
                     yield f"{path} row {number}", row
     except (ArrowException, OSError) as error:
-        raise UserError(f"{str(path)!r} is no readable Parquet file: {str(error).splitlines()[0]}", where=where) from error
+        raise UserError(
+            f"{str(path)!r} is no readable Parquet file: {str(error).splitlines()[0]}", where=where
+        ) from error

@@ -1,4 +1,6 @@
-"""The layouts of data rows that are known without a plugin, recognised by their columns (TRL's names), and the choice between all."""
+"""The layouts of data rows that are known without a plugin, recognised by their columns (TRL's names), and
+the choice between all.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,10 @@ def _implicit(row: Row) -> Example:
 def _ranking(row: Row) -> Example:
     if not isinstance(row["completions"], (list, tuple)):
         raise BadExample("'completions' is not a list")
-    return Example(read_text(row["prompt"], "prompt"), tuple(read_text(text, "completions") for text in row["completions"]))
+    return Example(
+        read_text(row["prompt"], "prompt"),
+        tuple(read_text(text, "completions") for text in row["completions"]),
+    )
 
 
 def _prompt_only(row: Row) -> Example:
@@ -97,9 +102,11 @@ LAYOUTS = {
 
 
 def common_prompt(chosen: str, rejected: str) -> int:
-    """Where two transcripts part, moved back to white space, so that neither completion is empty or begins inside a word.
+    """Where two transcripts part, moved back to white space, so that neither completion is empty or begins
+    inside a word.
 
-    TRL's `extract_prompt` parts plain text at the first character that differs; the tokens of `cat` and `car` would begin at `t` and `r`.
+    TRL's `extract_prompt` parts plain text at the first character that differs; the tokens of `cat` and `car`
+    would begin at `t` and `r`.
     """
     shorter = min(len(chosen), len(rejected)) - 1
     start = next((at for at in range(shorter) if chosen[at] != rejected[at]), max(shorter, 0))
@@ -120,24 +127,32 @@ def _read(layout: Layout, row: Row) -> Example:
     count = len(example.completions)
     used = {*layout.columns, *consumed(row, count)}
     columns = {**number_columns(row, count), **example.columns} if count else {}
-    return replace(example, columns=columns, extra={name: value for name, value in row.items() if name not in used})
+    return replace(
+        example, columns=columns, extra={name: value for name, value in row.items() if name not in used}
+    )
 
 
 def _format(name: str, layout: Layout) -> Format:
-    return Format(name, lambda row: all(column in row for column in layout.columns), lambda row: _read(layout, row))
+    return Format(
+        name, lambda row: all(column in row for column in layout.columns), lambda row: _read(layout, row)
+    )
 
 
 BUILT_IN = {name: _format(name, layout) for name, layout in LAYOUTS.items()}
 
 
 def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, where: str) -> Format:
-    """The format of a row: the one that the recipe names, else the first of the plugins' and then the built-in ones that matches.
+    """The format of a row: the one that the recipe names, else the first of the plugins' and then the
+    built-in ones that matches.
 
-    Raises UserError for an unknown name, Unrecognised for a row that no format (or not the named one) recognises.
+    Raises UserError for an unknown name, Unrecognised for a row that no format (or not the named one)
+    recognises.
     """
     known = {**BUILT_IN, **formats}
     if wanted != "auto" and wanted not in known:
-        raise UserError(f"no format is called {wanted!r}", where=f"{where}.format", hint=nearest(wanted, ["auto", *known]))
+        raise UserError(
+            f"no format is called {wanted!r}", where=f"{where}.format", hint=nearest(wanted, ["auto", *known])
+        )
     candidates = [known[wanted]] if wanted != "auto" else [*formats.values(), *BUILT_IN.values()]
     for candidate in candidates:
         if _guarded(candidate, candidate.matches, row, place):
@@ -146,15 +161,27 @@ def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, whe
 
 
 def parse(chosen: Format, row: Row, place: str) -> Example:
-    """The row as its format reads it, the columns settled. Raises BadExample for an unusable row, UserError for an unusable format."""
+    """The row as its format reads it, the columns settled. Raises BadExample for an unusable row, UserError
+    for an unusable format.
+    """
     example = _guarded(chosen, chosen.parse, row, place)
     if not isinstance(example, Example):
-        raise UserError(f"the format {chosen.name!r} returned {type(example).__name__}, not an Example", where=place)
+        raise UserError(
+            f"the format {chosen.name!r} returned {type(example).__name__}, not an Example", where=place
+        )
     for name, values in example.columns.items():
         if len(values) != len(example.completions):
-            raise UserError(f"the format {chosen.name!r} gave column {name!r} another length than the completions", where=place)
+            raise UserError(
+                f"the format {chosen.name!r} gave column {name!r} another length than the completions",
+                where=place,
+            )
     completions = tuple(read_text(text, "completion") for text in example.completions)
-    return replace(example, prompt=read_text(example.prompt, "prompt"), completions=completions, columns=settled(example.columns))
+    return replace(
+        example,
+        prompt=read_text(example.prompt, "prompt"),
+        completions=completions,
+        columns=settled(example.columns),
+    )
 
 
 def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -> Any:
@@ -163,25 +190,42 @@ def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -
     except (BadExample, UserError):
         raise
     except Exception as error:
-        raise UserError(f"the format {chosen.name!r} fails: {type(error).__name__}: {error}", where=place) from error
+        raise UserError(
+            f"the format {chosen.name!r} fails: {type(error).__name__}: {error}", where=place
+        ) from error
 
 
 def _unrecognised(row: Row, tried: list[str], place: str, where: str) -> Unrecognised:
-    expected = [f"  {name}: {', '.join(LAYOUTS[name].columns)}" if name in LAYOUTS else f"  {name} (of a plugin)" for name in tried]
+    expected = [
+        f"  {name}: {', '.join(LAYOUTS[name].columns)}" if name in LAYOUTS else f"  {name} (of a plugin)"
+        for name in tried
+    ]
     subject = f"the format {tried[0]!r} does not fit" if len(tried) == 1 else "no format fits"
     return Unrecognised(
         f"{subject} the row at {place}, whose columns are: {', '.join(map(str, row)) or 'none'}",
         where=where,
-        hint="\n".join(["Columns expected:", *expected, *rename_hint(row, [LAYOUTS[name].columns for name in tried if name in LAYOUTS])]),
+        hint="\n".join(
+            [
+                "Columns expected:",
+                *expected,
+                *rename_hint(row, [LAYOUTS[name].columns for name in tried if name in LAYOUTS]),
+            ]
+        ),
     )
 
 
 def rename_hint(row: Mapping[str, Any], wanted: list[tuple[str, ...]]) -> list[str]:
-    """A line that offers to rename the row's column nearest to a missing one, or says how columns are renamed."""
+    """A line that offers to rename the row's column nearest to a missing one, or says how columns are
+    renamed.
+    """
     known = {column for layout in LAYOUTS.values() for column in layout.columns}
     free = [str(column) for column in row if column not in known]
     for missing in dict.fromkeys(column for columns in wanted for column in columns if column not in row):
         close = get_close_matches(missing, free, n=1, cutoff=0.6)
         if close:
             return [f"Perhaps: `rename: {{{close[0]}: {missing}}}`."]
-    return ["Columns are renamed with `rename: {FOUND: EXPECTED}` in the recipe's data entry."] if wanted and free else []
+    return (
+        ["Columns are renamed with `rename: {FOUND: EXPECTED}` in the recipe's data entry."]
+        if wanted and free
+        else []
+    )

@@ -1,4 +1,6 @@
-"""Loads a recipe's data: rows become checked examples, examples become token groups, and a report says what became of every row."""
+"""Loads a recipe's data: rows become checked examples, examples become token groups, and a report says what
+became of every row.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,9 @@ def load(
 ) -> Dataset:
     """Read the data that a recipe calls `name` as what an objective learns from.
 
-    `formats` are the plugins', `where` is the data entry's key path, `data.NAME` unless given.
-    Stops after `spec.limit` usable examples. Raises UserError, naming places, where the data cannot be found, is of the wrong kind, has
-    no usable row, or has a bad one under `on_bad: error`.
+    `formats` are the plugins', `where` is the data entry's key path, `data.NAME` unless given. Stops after
+    `spec.limit` usable examples. Raises UserError, naming places, where the data cannot be found, is of the
+    wrong kind, has no usable row, or has a bad one under `on_bad: error`.
     """
     loader = _Loader(spec, kind, where or f"data.{name}", tokenization, Tally(name))
     for place, row, example in reading.read_examples(spec, formats or {}, loader.where):
@@ -94,11 +96,14 @@ class _Loader:
             self.tally.keep(group)
 
     def _same_columns(self, example: Example, place: str) -> None:
-        """Batches hold one number of each column for every completion, so all examples have the same columns."""
+        """Batches hold one number of each column for every completion, so all examples have the same
+        columns.
+        """
         differing = set(example.columns) ^ set(self.examples[0].columns) if self.examples else set()
         if differing:
             raise UserError(
-                f"some rows have a value for {', '.join(map(repr, sorted(differing)))} and some have none: see {place}",
+                f"some rows have a value for {', '.join(map(repr, sorted(differing)))} and some have none: "
+                f"see {place}",
                 where=self.where,
                 hint="Give every row a value, or none.",
             )
@@ -114,14 +119,22 @@ class _Loader:
         need = needed(self.kind)
         layouts = [LAYOUTS[name].columns for name in need.formats]
         return UserError(
-            f"the objective learns from {need.what}; found {reason} at {place}, whose columns are: {', '.join(row)}",
+            f"the objective learns from {need.what}; found {reason} at {place}, whose columns are: "
+            f"{', '.join(row)}",
             where=self.where,
-            hint="\n".join([f"Columns that would do: {'; or '.join(map(', '.join, layouts))}.", *rename_hint(row, layouts)]),
+            hint="\n".join(
+                [
+                    f"Columns that would do: {'; or '.join(map(', '.join, layouts))}.",
+                    *rename_hint(row, layouts),
+                ]
+            ),
         )
 
 
 def fingerprint(spec: Data) -> str:
-    """SHA-256 of the data and how it is read: where it lies on this machine of its contents, wherever that is, else of its name."""
+    """SHA-256 of the data and how it is read: where it lies on this machine of its contents, wherever that
+    is, else of its name.
+    """
     path = Path(spec.path).expanduser()
     if not reading.is_local(spec.path) or not path.exists():
         return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
@@ -137,23 +150,31 @@ def fingerprint(spec: Data) -> str:
 
 
 def split_held_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """The data in two, about `share` of its prompts held out; none is on both sides, as text or as tokens. Both keep order and report.
+    """The data in two, about `share` of its prompts held out; none is on both sides, as text or as tokens.
+    Both keep order and report.
 
-    Each prompt is drawn by itself, a function of (seed, text), so that it falls on the same side in every stage of a recipe, whatever
-    rows a stage leaves out, and a larger share holds out all that a smaller one does. Two things can move a prompt: prompts that
-    truncation made equal stay together, and where all fall on one side, the one nearest to the other goes there.
-    Raises UserError where `share` is not between 0 and 1, or where there are fewer than two different prompts.
+    Each prompt is drawn by itself, a function of (seed, text), so that it falls on the same side in every
+    stage of a recipe, whatever rows a stage leaves out, and a larger share holds out all that a smaller one
+    does. Two things can move a prompt: prompts that truncation made equal stay together, and where all fall
+    on one side, the one nearest to the other goes there. Raises UserError where `share` is not between 0 and
+    1, or where there are fewer than two different prompts.
     """
     if not 0 < share < 1:
         raise UserError(f"the held-out share lies between 0 and 1, found {share}", where="held_out")
     prompts = _prompt_texts(dataset)
     drawn = {text: _draw(seed, text) for text in prompts}
     if len(drawn) < 2:
-        raise UserError("a share of one prompt cannot be held out", where="held_out", hint="Give more data, or held-out data of its own.")
+        raise UserError(
+            "a share of one prompt cannot be held out",
+            where="held_out",
+            hint="Give more data, or held-out data of its own.",
+        )
     held = {text for text in drawn if drawn[text] < share} or {min(drawn, key=drawn.__getitem__)}
     if len(held) == len(drawn):
         held.remove(max(drawn, key=drawn.__getitem__))
-    return _part(dataset, [text not in held for text in prompts]), _part(dataset, [text in held for text in prompts])
+    return _part(dataset, [text not in held for text in prompts]), _part(
+        dataset, [text in held for text in prompts]
+    )
 
 
 def _draw(seed: int, text: str) -> float:
@@ -162,9 +183,12 @@ def _draw(seed: int, text: str) -> float:
 
 
 def _prompt_texts(dataset: Dataset) -> list[str]:
-    """Each group's prompt as text, conversation or not. Prompts with the same tokens have the same: the least of their texts."""
+    """Each group's prompt as text, conversation or not. Prompts with the same tokens have the same: the least
+    of their texts.
+    """
     texts = [text_of(example.prompt).strip() for example in dataset.examples]
-    least = {text: text for text in texts}  # a text's nearest smaller one of the same prompt, itself where there is none
+    # a text's nearest smaller one of the same prompt, itself where there is none
+    least = {text: text for text in texts}
     first: dict[tuple[int, ...], str] = {}
 
     def find(text: str) -> str:
@@ -180,4 +204,6 @@ def _prompt_texts(dataset: Dataset) -> list[str]:
 
 def _part(dataset: Dataset, keep: list[bool]) -> Dataset:
     pick = [index for index, kept in enumerate(keep) if kept]
-    return replace(dataset, examples=[dataset.examples[i] for i in pick], groups=[dataset.groups[i] for i in pick])
+    return replace(
+        dataset, examples=[dataset.examples[i] for i in pick], groups=[dataset.groups[i] for i in pick]
+    )

@@ -10,15 +10,19 @@ CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def read_text(cell: Any, column: str) -> Text:
-    """The cell as text or a list of messages, each with at least `role` and `content`; fields that are null are left out.
+    """The cell as text or a list of messages, each with at least `role` and `content`; fields that are null
+    are left out.
 
-    Raises BadExample for anything else, for an unknown role, for content that is not text, and for half a surrogate pair.
+    Raises BadExample for anything else, for an unknown role, for content that is not text, and for half a
+    surrogate pair.
     """
     if isinstance(cell, str):
         return _whole(cell)
     if isinstance(cell, (list, tuple)):
         return [_message(message) for message in cell]
-    raise BadExample(f"{column!r} is missing" if cell is None else f"{column!r} is neither text nor a list of messages")
+    raise BadExample(
+        f"{column!r} is missing" if cell is None else f"{column!r} is neither text nor a list of messages"
+    )
 
 
 def _message(message: Any) -> dict[str, Any]:
@@ -45,7 +49,9 @@ def _whole(text: str) -> str:
 
 
 def text_of(text: Text) -> str:
-    """What is said, as one text: the text itself, or its messages' contents one after the other, each on a new line."""
+    """What is said, as one text: the text itself, or its messages' contents one after the other, each on a
+    new line.
+    """
     if isinstance(text, str):
         return text
     return "\n".join(message.get("content") or "" for message in text)

@@ -1,4 +1,6 @@
-"""Which groups an optimizer step sees, and how they are cut into micro-batches: functions of (seed, step) alone."""
+"""Which groups an optimizer step sees, and how they are cut into micro-batches: functions of (seed, step)
+alone.
+"""
 
 from __future__ import annotations
 

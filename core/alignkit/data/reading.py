@@ -1,4 +1,6 @@
-"""Finds where a recipe's data lies (a file, a saved folder, the hub) and reads its rows, each with its place."""
+"""Finds where a recipe's data lies (a file, a saved folder, the hub) and reads its rows, each with its
+place.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,33 @@ if TYPE_CHECKING:
 
 
 def is_local(path: str) -> bool:
-    """Whether a data path means this machine: it exists, is written like a path, or ends like a data file. Else it is a hub name."""
-    return Path(path).expanduser().exists() or path.startswith((".", "/", "~")) or path.endswith((*SUFFIXES, ".gz"))
+    """Whether a data path means this machine: it exists, is written like a path, or ends like a data file.
+    Else it is a hub name.
+    """
+    return (
+        Path(path).expanduser().exists()
+        or path.startswith((".", "/", "~"))
+        or path.endswith((*SUFFIXES, ".gz"))
+    )
 
 
 def read_rows(spec: Data, where: str) -> Iterator[Row]:
-    """Every row of the data with its place, columns renamed. A row that cannot be read is a BadExample in the row's stead.
+    """Every row of the data with its place, columns renamed. A row that cannot be read is a BadExample in the
+    row's stead.
 
-    `where` is the recipe's key path, for messages. Raises UserError where there is no such file, folder, name or split,
-    or where `rename` names a column that the first row lacks.
+    `where` is the recipe's key path, for messages. Raises UserError where there is no such file, folder, name
+    or split, or where `rename` names a column that the first row lacks.
     """
     rows = _local(spec, where) if is_local(spec.path) else _hub(spec, where)
     rows = _after(rows, spec.skip, where) if spec.skip else rows
     return _renamed(rows, spec.rename, where) if spec.rename else rows
 
 
-def read_examples(spec: Data, formats: Mapping[str, Format], where: str) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
-    """Every row's place, its columns (none where it cannot be read), and the example in it, or the BadExample that says why there is none.
+def read_examples(
+    spec: Data, formats: Mapping[str, Format], where: str
+) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
+    """Every row's place, its columns (none where it cannot be read), and the example in it, or the BadExample
+    that says why there is none.
 
     `formats` are the plugins'. Raises UserError as `read_rows` does, and where no format fits the first rows.
     """
@@ -63,7 +75,9 @@ def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:
         if count > skip:
             yield row
     if count <= skip:
-        raise UserError(f"nothing is left: skip is {skip}, and the data has {count} rows", where=f"{where}.skip")
+        raise UserError(
+            f"nothing is left: skip is {skip}, and the data has {count} rows", where=f"{where}.skip"
+        )
 
 
 def _local(spec: Data, where: str) -> Iterator[Row]:
@@ -72,7 +86,10 @@ def _local(spec: Data, where: str) -> Iterator[Row]:
         raise _missing(path, where)
     for setting, value in (("subset", spec.subset), ("revision", spec.revision)):
         if value is not None:
-            raise UserError(f"{spec.path!r} is on this machine, so {setting} {value!r} has no meaning", where=f"{where}.{setting}")
+            raise UserError(
+                f"{spec.path!r} is on this machine, so {setting} {value!r} has no meaning",
+                where=f"{where}.{setting}",
+            )
     if path.is_dir():
         return _saved(path, spec.split, where)
     if spec.split != "train":
@@ -89,15 +106,22 @@ def _missing(path: Path, where: str) -> UserError:
     while not folder.is_dir():
         path, folder = folder, folder.parent
     close = get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=1, cutoff=0.5)
-    hint = f"Did you mean {str(folder / close[0])!r}?" if close else "Relative paths start where alignkit was called."
+    hint = (
+        f"Did you mean {str(folder / close[0])!r}?"
+        if close
+        else ("Relative paths start where alignkit was called.")
+    )
     return UserError(f"{str(path)!r} does not exist", where=f"{where}.path", hint=hint)
 
 
 def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
-    """The rows of a folder that `datasets`' `save_to_disk` wrote; without splits of its own it is the split 'train'."""
+    """The rows of a folder that `datasets`' `save_to_disk` wrote; without splits of its own it is the split
+    'train'.
+    """
     if not (path / "dataset_dict.json").is_file() and not (path / "state.json").is_file():
         raise UserError(
-            f"the folder {str(path)!r} was not written by datasets' save_to_disk: it has neither dataset_dict.json nor state.json",
+            f"the folder {str(path)!r} was not written by datasets' save_to_disk: it has neither "
+            "dataset_dict.json nor state.json",
             where=f"{where}.path",
             hint="Give the path of one data file in it.",
         )
@@ -106,10 +130,16 @@ def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
     try:
         saved = load_from_disk(path)
     except Exception as error:
-        raise UserError(f"the folder {str(path)!r} cannot be read: {_first_line(error)}", where=f"{where}.path") from error
+        raise UserError(
+            f"the folder {str(path)!r} cannot be read: {_first_line(error)}", where=f"{where}.path"
+        ) from error
     splits = dict(saved) if isinstance(saved, DatasetDict) else {"train": saved}
     if split not in splits:
-        raise UserError(f"{str(path)!r} has no split {split!r}", where=f"{where}.split", hint=nearest(split, map(str, splits)))
+        raise UserError(
+            f"{str(path)!r} has no split {split!r}",
+            where=f"{where}.split",
+            hint=nearest(split, map(str, splits)),
+        )
     return _numbered(splits[split], str(path))
 
 
@@ -119,11 +149,13 @@ def _hub(spec: Data, where: str) -> Iterator[Row]:
     try:
         rows = load_dataset(spec.path, spec.subset, split=spec.split, revision=spec.revision)
     except Exception as error:
-        # Offline, unknown, private, unknown split or subset: `datasets` raises a dozen unrelated classes for these.
+        # Offline, unknown, private, unknown split or subset: `datasets` raises a dozen unrelated classes for
+        # these.
         raise UserError(
             f"{spec.path!r} is no file here, and the hub does not give it: {_first_line(error)}",
             where=f"{where}.path",
-            hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier download.",
+            hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier "
+            "download.",
         ) from error
     return _numbered(rows, spec.path)
 
@@ -143,13 +175,18 @@ def _renamed(rows: Iterator[Row], rename: dict[str, str], where: str) -> Iterato
             _check_rename(row, rename, place, where)
             checked = True
         renamed = {rename.get(column, column): value for column, value in row.items()}
-        yield place, renamed if len(renamed) == len(row) else BadExample("`rename` gives two columns the same name")
+        yield (
+            place,
+            renamed if len(renamed) == len(row) else BadExample("`rename` gives two columns the same name"),
+        )
 
 
 def _check_rename(row: dict[str, Any], rename: dict[str, str], place: str, where: str) -> None:
     for old, new in rename.items():
         if old not in row:
-            raise UserError(f"there is no column {old!r} at {place}", where=f"{where}.rename", hint=nearest(old, row))
+            raise UserError(
+                f"there is no column {old!r} at {place}", where=f"{where}.rename", hint=nearest(old, row)
+            )
         if new in row and new not in rename:
             raise UserError(
                 f"the column {old!r} cannot be renamed to {new!r}: there is such a column at {place}",

@@ -1,4 +1,6 @@
-"""What became of the rows: how many are usable, and why the others are not, with the first place of each reason."""
+"""What became of the rows: how many are usable, and why the others are not, with the first place of each
+reason.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Report:
     def dropped_lines(self) -> list[str]:
         """One line a reason, the most frequent first."""
         ordered = sorted(self.dropped.items(), key=lambda item: -item[1].count)
-        return [f"{dropped.count:,} dropped: {reason} (first at {dropped.first})" for reason, dropped in ordered]
+        return [
+            f"{dropped.count:,} dropped: {reason} (first at {dropped.first})" for reason, dropped in ordered
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -84,14 +88,25 @@ class Tally:
 
 
 def enforce(report: Report, on_bad: str, where: str) -> None:
-    """Raise UserError where `on_bad` is "error" and a row was dropped, or where no row is usable. The message lists every reason."""
+    """Raise UserError where `on_bad` is "error" and a row was dropped, or where no row is usable. The message
+    lists every reason.
+    """
     if report.dropped and on_bad == "error":
         count = sum(dropped.count for dropped in report.dropped.values())
         raise UserError(
             f"{count:,} of {report.rows:,} rows cannot be used",
             where=where,
-            hint="\n".join([*(f"  {line}" for line in report.dropped_lines()), "Mend them, or set `on_bad: skip` to leave them out."]),
+            hint="\n".join(
+                [
+                    *(f"  {line}" for line in report.dropped_lines()),
+                    "Mend them, or set `on_bad: skip` to leave them out.",
+                ]
+            ),
         )
     if not report.examples:
         reasons = [f"  {line}" for line in report.dropped_lines()]
-        raise UserError(f"none of {report.rows:,} rows can be used", where=where, hint="\n".join(reasons) or "The data is empty.")
+        raise UserError(
+            f"none of {report.rows:,} rows can be used",
+            where=where,
+            hint="\n".join(reasons) or "The data is empty.",
+        )

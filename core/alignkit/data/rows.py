@@ -1,8 +1,9 @@
-"""Lays groups out for one forward pass: as prefix trees in one packed row, or flat, one padded row a completion.
+"""Lays groups out for one forward pass: as prefix trees in one packed row, or flat, one padded row a
+completion.
 
-A tree holds prompt | completion 1 | completion 2 | …; a prompt is computed once for all its completions. The trees of a
-micro-batch stand one after another in a single row without padding, and attention works tree by tree, so its cost is
-that of separate rows. Both layouts give the same signals; only `tree_rows` is cheaper.
+A tree holds prompt | completion 1 | completion 2 | …; a prompt is computed once for all its completions. The
+trees of a micro-batch stand one after another in a single row without padding, and attention works tree by
+tree, so its cost is that of separate rows. Both layouts give the same signals; only `tree_rows` is cheaper.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from alignkit.data.example import Group
 
 @dataclass(frozen=True)
 class Tree:
-    """Where a tree lies in its row: [start, prompt) is the prompt, [start, trunk) the prompt and its first completion.
+    """Where a tree lies in its row: [start, prompt) is the prompt, [start, trunk) the prompt and its first
+    completion.
 
-    branches: the further completions' (start, end) and additive attention mask (R, P + R) over the prompt and themselves.
+    branches: the further completions' (start, end) and additive attention mask (R, P + R) over the prompt and
+    themselves.
     """
 
     start: int
@@ -37,8 +40,8 @@ class Rows:
     """Token rows, and where in them each completion token is predicted.
 
     input_ids, position_ids: (R, L). trees: where each tree lies in the single row; None when laid flat.
-    predicting (M,): index into the R·L hidden states of the one that predicts a completion token; slot (M,): that
-    token's index in the batch's N·T; last (N,): index into R·L of each completion's last token.
+    predicting (M,): index into the R·L hidden states of the one that predicts a completion token; slot (M,):
+    that token's index in the batch's N·T; last (N,): index into R·L of each completion's last token.
     """
 
     input_ids: Tensor
@@ -52,7 +55,11 @@ class Rows:
     def scatter(self, values: Tensor) -> Tensor:
         """(M,) values of completion tokens as (N, T), zero elsewhere."""
         shape = self.batch.mask.shape
-        return torch.zeros(shape.numel(), dtype=values.dtype, device=values.device).scatter(0, self.slot, values).view(shape)
+        return (
+            torch.zeros(shape.numel(), dtype=values.dtype, device=values.device)
+            .scatter(0, self.slot, values)
+            .view(shape)
+        )
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on a device."""
@@ -66,10 +73,12 @@ class Rows:
             {name: column.to(device) for name, column in batch.columns.items()},
         )
         tensors: dict[str, Any] = {
-            name: getattr(self, name).to(device) for name in ("input_ids", "position_ids", "predicting", "slot", "last")
+            name: getattr(self, name).to(device)
+            for name in ("input_ids", "position_ids", "predicting", "slot", "last")
         }
         trees = self.trees and tuple(
-            replace(tree, branches=tuple((start, end, mask.to(device)) for start, end, mask in tree.branches)) for tree in self.trees
+            replace(tree, branches=tuple((start, end, mask.to(device)) for start, end, mask in tree.branches))
+            for tree in self.trees
         )
         return replace(self, batch=moved, trees=trees, **tensors)
 
@@ -97,7 +106,9 @@ def tree_rows(groups: Sequence[Group]) -> Rows:
 
 
 def flat_rows(groups: Sequence[Group]) -> Rows:
-    """One row a completion, prompt repeated, padded on the right to (N, L); causal attention never looks at the padding."""
+    """One row a completion, prompt repeated, padded on the right to (N, L); causal attention never looks at
+    the padding.
+    """
     sequences = [(group.prompt, completion) for group in groups for completion in group.completions]
     length = max(len(prompt) + len(completion) for prompt, completion in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)
@@ -113,7 +124,9 @@ def flat_rows(groups: Sequence[Group]) -> Rows:
 
 
 def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
-    """The groups' completions padded to (N, T), and `slot` (M,), the index of each completion token in N·T."""
+    """The groups' completions padded to (N, T), and `slot` (M,), the index of each completion token in
+    N·T.
+    """
     completions = [completion for group in groups for completion in group.completions]
     width = max(map(len, completions))
     tokens = torch.zeros(len(completions), width, dtype=torch.long)
@@ -131,5 +144,7 @@ def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
 
 
 def branch_mask(prompt: int, completion: int) -> Tensor:
-    """Additive mask (R, P + R) of a completion that sees its whole prompt and, causally, itself: 0 where it looks, −inf elsewhere."""
+    """Additive mask (R, P + R) of a completion that sees its whole prompt and, causally, itself: 0 where it
+    looks, −inf elsewhere.
+    """
     return torch.full((completion, prompt + completion), float("-inf")).triu(prompt + 1)

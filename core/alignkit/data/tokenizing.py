@@ -1,8 +1,9 @@
 """Turns examples into token ids: where the prompt ends and the completion begins is exact, token for token.
 
-A completion's ids are those that follow the prompt's ids in the tokenization of the whole text. Where a token would straddle the
-boundary, the completion's text is tokenized by itself instead, as sampling would continue. Beginning-of-sequence is what the model's
-own tokenizer writes: for plain text its own addition, for conversations only what the chat template says, as `transformers` does.
+A completion's ids are those that follow the prompt's ids in the tokenization of the whole text. Where a token
+would straddle the boundary, the completion's text is tokenized by itself instead, as sampling would continue.
+Beginning-of-sequence is what the model's own tokenizer writes: for plain text its own addition, for
+conversations only what the chat template says, as `transformers` does.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ from alignkit.data.rendering import Rendered, render
 
 
 class Tokenization:
-    """Encodes examples for one tokenizer. `max_length`: the most tokens of a prompt with its longest completion."""
+    """Encodes examples for one tokenizer. `max_length`: the most tokens of a prompt with its longest
+    completion.
+    """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
         self._encoder = Encoder(tokenizer)
 
     def encode(self, example: Example) -> Group:
-        """The example's ids; every completion ends with one end-of-sequence. A prompt that is too long loses its beginning.
+        """The example's ids; every completion ends with one end-of-sequence. A prompt that is too long loses
+        its beginning.
 
-        A completion that the column `finished` marks with 0 was cut off where it was sampled, and gets no end-of-sequence.
-        Raises BadExample for a completion that leaves no room for a prompt, for a conversation that the chat template refuses or does not
-        extend, and for special tokens spelled out that cannot be written as plain text. Raises UserError where there is no chat template.
+        A completion that the column `finished` marks with 0 was cut off where it was sampled, and gets no
+        end-of-sequence. Raises BadExample for a completion that leaves no room for a prompt, for a
+        conversation that the chat template refuses or does not extend, and for special tokens spelled out
+        that cannot be written as plain text. Raises UserError where there is no chat template.
         """
         opened = self._open(example.prompt)
         prompt = self._ids(opened, example.prompt)
@@ -42,13 +47,17 @@ class Tokenization:
         return Group(fitted, completions, example.columns, truncated=len(fitted) < len(prompt))
 
     def prompt_ids(self, prompt: Text, room: int | None = None) -> list[int]:
-        """The ids from which to sample a completion; where `room` is given, the last ones, at most so many."""
+        """The ids from which to sample a completion; where `room` is given, the last ones, at most so
+        many.
+        """
         ids = self._ids(self._open(prompt), prompt)
         return ids if room is None else self._fit(ids, room)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end a completion: end-of-sequence, and the last that the chat template writes of an assistant's turn."""
+        """The tokens that end a completion: end-of-sequence, and the last that the chat template writes of an
+        assistant's turn.
+        """
         if not getattr(self.tokenizer, "chat_template", None):
             return frozenset({self._encoder.eos})
         probe = Example([{"role": "user", "content": "a"}], ([{"role": "assistant", "content": "b"}],))
@@ -56,7 +65,9 @@ class Tokenization:
         return frozenset({self._encoder.eos, group.completions[0][-1]})
 
     def _fit(self, prompt: list[int], room: int) -> list[int]:
-        """The last `room` tokens; a token that opens the sequence and stands nowhere else in it (a BOS) stays in front."""
+        """The last `room` tokens; a token that opens the sequence and stands nowhere else in it (a BOS) stays
+        in front.
+        """
         if len(prompt) <= room:
             return prompt
         bos = prompt[:1] if prompt[0] == self.tokenizer.bos_token_id and prompt.count(prompt[0]) == 1 else []
@@ -69,7 +80,9 @@ class Tokenization:
         ids = self._encoder.ids(rendered)
         return [*self._encoder.opening, *ids] if isinstance(prompt, str) else ids
 
-    def _completion_ids(self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text, ended: bool) -> list[int]:
+    def _completion_ids(
+        self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text, ended: bool
+    ) -> list[int]:
         whole, part = self._close(prompt, opened, completion)
         if not ended and isinstance(completion, list) and whole.spans is not None:
             said = max([len(opened.text), *(end for _, end in whole.spans)])
@@ -77,11 +90,19 @@ class Tokenization:
         joined = self._ids(whole, prompt)
         straddled = joined[: len(prompt_ids)] != prompt_ids
         ids = self._encoder.ids(part, continues=True) if straddled else joined[len(prompt_ids) :]
-        return ids if not ended or (isinstance(completion, list) and self._ends_in_mark(part)) else [*ids, self._encoder.eos]
+        return (
+            ids
+            if not ended or (isinstance(completion, list) and self._ends_in_mark(part))
+            else [*ids, self._encoder.eos]
+        )
 
     def _open(self, prompt: Text) -> Rendered:
         """The prompt's text, with what begins the assistant's turn."""
-        return Rendered(prompt, ((0, len(prompt)),)) if isinstance(prompt, str) else self._render(prompt, generation_prompt=True)
+        return (
+            Rendered(prompt, ((0, len(prompt)),))
+            if isinstance(prompt, str)
+            else self._render(prompt, generation_prompt=True)
+        )
 
     def _close(self, prompt: Text, opened: Rendered, completion: Text) -> tuple[Rendered, Rendered]:
         """The whole text up to the end of the assistant's turn, and the completion's part of it."""
@@ -104,7 +125,8 @@ class Tokenization:
         return rendered
 
     def _end_of_turn(self, whole: Rendered, start: int) -> int:
-        """Where the completion that begins at `start` ends: after the template's first mark behind the last content.
+        """Where the completion that begins at `start` ends: after the template's first mark behind the last
+        content.
 
         Where there is no mark, or the contents' places are unknown, only white space at the end is left out.
         """

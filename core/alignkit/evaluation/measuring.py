@@ -13,14 +13,25 @@ HINT = "A measure returns one finite number for each prompt, or None where it ha
 
 
 def measure(call: Callable[[Samples], Sequence[Any]], name: str, samples: Samples) -> list[float | None]:
-    """What `call`, registered as `name`, gives each prompt. Raises UserError where it fails or answers anything but finite numbers."""
+    """What `call`, registered as `name`, gives each prompt. Raises UserError where it fails or answers
+    anything but finite numbers.
+    """
     where = f"measure {name!r}"
     try:
         answer = list(call(samples))
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"it failed: {type(error).__name__}: {error}", where=where, hint="Mend the plugin that registers it.") from error
+        raise UserError(
+            f"it failed: {type(error).__name__}: {error}",
+            where=where,
+            hint="Mend the plugin that registers it.",
+        ) from error
     if len(answer) != len(samples.prompts):
-        raise UserError(f"found {len(answer)} numbers for {len(samples.prompts)} prompts", where=where, hint=HINT)
-    return [finite(value, "value", prompt, where, HINT) for value, prompt in zip(answer, samples.prompts, strict=True)]
+        raise UserError(
+            f"found {len(answer)} numbers for {len(samples.prompts)} prompts", where=where, hint=HINT
+        )
+    return [
+        finite(value, "value", prompt, where, HINT)
+        for value, prompt in zip(answer, samples.prompts, strict=True)
+    ]

@@ -12,12 +12,15 @@ from alignkit.data.example import Group
 from alignkit.evaluation.statistics import bootstrap, calibration, calibration_error, spearman
 
 
-def judge(groups: Sequence[Group], scores: Sequence[Sequence[float]], seed: int) -> tuple[dict[str, Any], list[dict[str, float]]]:
+def judge(
+    groups: Sequence[Group], scores: Sequence[Sequence[float]], seed: int
+) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """A reward model's line of the table, and its calibration curve. scores: of each group's completions.
 
-    accuracy: share of pairs in which the preferred completion scores higher (equal scores count half), each prompt once.
-    length_only_accuracy: of preferring the longer one. calibration_error: the model says σ(r_i − r_j) of the side it prefers.
-    length_correlation: Spearman's, of score and length in tokens within each prompt's completions, over all of them.
+    accuracy: share of pairs in which the preferred completion scores higher (equal scores count half), each
+    prompt once. length_only_accuracy: of preferring the longer one. calibration_error: the model says σ(r_i −
+    r_j) of the side it prefers. length_correlation: Spearman's, of score and length in tokens within each
+    prompt's completions, over all of them.
     """
     accuracy, length_only, said, right = [], [], [], []
     gaps, lengths = [], []

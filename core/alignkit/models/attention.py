@@ -30,18 +30,29 @@ def tree_attention(
 ) -> tuple[Tensor, None]:
     """Attention within each tree of a row; without `trees` (sampling, flat rows) transformers' own.
 
-    A prompt and its first completion are one causal sequence; each further completion looks at the prompt and itself, so the
-    cost grows with the number of completions, not with its square.
-    query (1, heads, L, D), key and value (1, key-value heads, L, D); returns (1, L, heads, D). Raises ValueError on a mask of the
-    model's own making, which the trees know nothing of.
+    A prompt and its first completion are one causal sequence; each further completion looks at the prompt and
+    itself, so the cost grows with the number of completions, not with its square. query (1, heads, L, D), key
+    and value (1, key-value heads, L, D); returns (1, L, heads, D). Raises ValueError on a mask of the model's
+    own making, which the trees know nothing of.
     """
     if trees is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
     if attention_mask is not None and attention_mask.numel() > 1:
         raise ValueError("the model masks its attention itself")
-    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
+    attend = partial(
+        scaled_dot_product_attention,
+        dropout_p=dropout,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
     # Split, not sliced: a slice's backward fills zeros for the whole row, once for every slice.
-    lengths = [length for tree in trees for length in (tree.trunk - tree.start, *(end - start for start, end, _ in tree.branches))]
+    lengths = [
+        length
+        for tree in trees
+        for length in (tree.trunk - tree.start, *(end - start for start, end, _ in tree.branches))
+    ]
     parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
     outputs = []
     for tree in trees:

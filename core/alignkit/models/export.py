@@ -30,11 +30,14 @@ def adapter_of(stage: Path) -> Path:
             hint=f"Finished training stages there: {', '.join(known) or 'none'}. Give runs/RECIPE/STAGE.",
         )
     if not manifest.done:
-        raise UserError(f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was.")
+        raise UserError(
+            f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was."
+        )
     damaged = [name for name in missing_or_changed(stage, manifest) if name.startswith(f"{ADAPTER}/")]
     if damaged:
         raise UserError(
-            f"{damaged[0]} is missing or not as it was when the stage was done: its SHA-256 differs from the manifest's",
+            f"{damaged[0]} is missing or not as it was when the stage was done: its SHA-256 differs from "
+            "the manifest's",
             where=str(stage),
             hint="Bring the file back, or run the recipe again; it does the stage again.",
         )
@@ -50,7 +53,9 @@ def export_adapter(stage: Path, to: Path) -> None:
 
 
 def export_merged(stage: Path, to: Path) -> None:
-    """Write base + adapter as one unquantized model (a reward model as a sequence classifier) that plain transformers loads."""
+    """Write base + adapter as one unquantized model (a reward model as a sequence classifier) that plain
+    transformers loads.
+    """
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -61,7 +66,9 @@ def export_merged(stage: Path, to: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     classifier = config["task_type"] == "SEQ_CLS"
-    cls, options = (AutoModelForSequenceClassification, {"num_labels": 1}) if classifier else (AutoModelForCausalLM, {})
+    cls, options = (
+        (AutoModelForSequenceClassification, {"num_labels": 1}) if classifier else (AutoModelForCausalLM, {})
+    )
     place, manifest = config["base_model_name_or_path"], read_manifest(stage)
     assert manifest is not None
     if not Path(place).is_dir() and not is_hub_id(place):
@@ -70,10 +77,13 @@ def export_merged(stage: Path, to: Path) -> None:
             where=str(adapter / "adapter_config.json"),
             hint="Bring the folder back, or put a link to it there.",
         )
-    base = load_pretrained(cls, place, manifest.inputs["model"]["revision"], where=str(stage), dtype=torch.bfloat16, **options)
+    base = load_pretrained(
+        cls, place, manifest.inputs["model"]["revision"], where=str(stage), dtype=torch.bfloat16, **options
+    )
     model = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     choose_pad(tokenizer)
-    # Where end-of-sequence is the only pad there is, better none: a classifier would pass over it, and read the score too early.
+    # Where end-of-sequence is the only pad there is, better none: a classifier would pass over it, and read
+    # the score too early.
     pad = tokenizer.pad_token_id
     model.config.get_text_config().pad_token_id = None if pad == tokenizer.eos_token_id else pad
     with disk_errors(to):
@@ -83,4 +93,8 @@ def export_merged(stage: Path, to: Path) -> None:
 
 def _require_absent(to: Path) -> None:
     if to.exists():
-        raise UserError(f"{str(to)!r} exists", where="--to", hint="Give a folder that does not exist yet; nothing is overwritten.")
+        raise UserError(
+            f"{str(to)!r} exists",
+            where="--to",
+            hint="Give a folder that does not exist yet; nothing is overwritten.",
+        )

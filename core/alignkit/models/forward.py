@@ -27,14 +27,17 @@ def hidden_states(model: Any, rows: Rows) -> Tensor:
     if rows.trees is not None:
         # A ready 4-d mask keeps transformers from building one; the attention reads `trees`.
         options = {"trees": rows.trees, "attention_mask": rows.input_ids.new_zeros(1, 1, 1, 1)}
-    output = model.base_model(input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options)
+    output = model.base_model(
+        input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options
+    )
     return output.last_hidden_state.flatten(0, 1)
 
 
 @torch.no_grad()
 def deviation(model: PreTrainedModel, layout: Callable[[Sequence[Group]], Rows], dtype: torch.dtype) -> float:
-    """By what share log-probabilities from rows laid out by `layout` differ from those of a plain call of the model: the differences'
-    sum over two completions of one prompt, of that of the log-probabilities. NaN where either is not finite."""
+    """By what share log-probabilities from rows laid out by `layout` differ from those of a plain call of the
+    model: the differences' sum over two completions of one prompt, of that of the log-probabilities. NaN
+    where either is not finite."""
     embeddings: Any = model.get_input_embeddings()
     ids = torch.randperm(embeddings.num_embeddings, generator=torch.Generator().manual_seed(0)).tolist()
     first, second = PROMPT + COMPLETION, PROMPT + 2 * COMPLETION

@@ -1,4 +1,6 @@
-"""Signals of frozen roles over fixed data (reference log-probabilities), computed once and kept on disk across resumes."""
+"""Signals of frozen roles over fixed data (reference log-probabilities), computed once and kept on disk
+across resumes.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,27 @@ PER_COMPLETION = ("scores",)
 class FrozenSignals:
     """The signals of `names` for each of `groups`, in shards, each a folder in `folder`.
 
-    A shard is written as checkpoints are, so a killed pass goes on at the first missing shard, and one damaged later is named
-    through `note` and computed again.
+    A shard is written as checkpoints are, so a killed pass goes on at the first missing shard, and one
+    damaged later is named through `note` and computed again.
     """
 
     def __init__(
-        self, folder: Path, roles: Roles, names: Sequence[str], groups: Sequence[Group], budget: int, note: Callable[[str], None]
+        self,
+        folder: Path,
+        roles: Roles,
+        names: Sequence[str],
+        groups: Sequence[Group],
+        budget: int,
+        note: Callable[[str], None],
     ) -> None:
-        self.folder, self.roles, self.names, self.groups, self.budget, self.note = folder, roles, tuple(names), groups, budget, note
+        self.folder, self.roles, self.names, self.groups, self.budget, self.note = (
+            folder,
+            roles,
+            tuple(names),
+            groups,
+            budget,
+            note,
+        )
         self.values: dict[int, dict[str, Tensor]] = {}
 
     def compute(self, indices: Sequence[int], progress: Callable[[int, int], None]) -> None:
@@ -66,16 +81,24 @@ class FrozenSignals:
 
     def _write(self, shard: Sequence[int], place: Path) -> None:
         found = signals_by_group(self.roles, self.groups, shard, self.names, self.budget)
-        tensors = {f"{signal}/{index}": value for signal, values in found.items() for index, value in values.items()}
+        tensors = {
+            f"{signal}/{index}": value for signal, values in found.items() for index, value in values.items()
+        }
         write_verified(place, lambda beside: save_file(tensors, beside / TENSORS))
 
 
 @torch.no_grad()
 def signals_by_group(
-    roles: Roles, groups: Sequence[Group], indices: Sequence[int], names: Sequence[str], budget: int, *, entropy: bool = False
+    roles: Roles,
+    groups: Sequence[Group],
+    indices: Sequence[int],
+    names: Sequence[str],
+    budget: int,
+    *,
+    entropy: bool = False,
 ) -> dict[str, dict[int, Tensor]]:
-    """The signals of some roles for the groups `indices`, without dropout, on the CPU: [signal][index], the completions of a group
-    one after the other, not padded."""
+    """The signals of some roles for the groups `indices`, without dropout, on the CPU: [signal][index], the
+    completions of a group one after the other, not padded."""
     found: dict[str, dict[int, Tensor]] = {}
     with roles.without_dropout():
         for part in micro_batches(groups, indices, budget):

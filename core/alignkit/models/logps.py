@@ -1,9 +1,9 @@
 """Log-probabilities of given tokens from hidden states, without ever holding the logits of more than a chunk.
 
-For one token, d log p(y) / d hidden = W[y] − Σ_v p_v W[v]. As losses reach the hidden states through log-probabilities
-alone, the forward pass can compute this direction while it holds the chunk's probabilities; the backward pass then only
-scales it by the incoming gradient, and nothing is computed twice. Where logits are capped, z = c·tanh(u/c), each W[v] counts
-times its slope dz_v/du_v = 1 − (z_v/c)².
+For one token, d log p(y) / d hidden = W[y] − Σ_v p_v W[v]. As losses reach the hidden states through
+log-probabilities alone, the forward pass can compute this direction while it holds the chunk's probabilities;
+the backward pass then only scales it by the incoming gradient, and nothing is computed twice. Where logits
+are capped, z = c·tanh(u/c), each W[v] counts times its slope dz_v/du_v = 1 − (z_v/c)².
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ MULTIPLIED_BY_DIVISOR = ("hyperclovax",)  # it calls a factor what others call a
 
 @dataclass(frozen=True)
 class Head:
-    """From a hidden state h to logits: u = scale·(W·h + bias), then cap·tanh(u/cap) where there is a cap. weight (V, H), bias (V,)."""
+    """From a hidden state h to logits: u = scale·(W·h + bias), then cap·tanh(u/cap) where there is a cap.
+    weight (V, H), bias (V,).
+    """
 
     weight: Tensor
     bias: Tensor | None = None
@@ -57,7 +59,13 @@ def _number(config: Any, name: str) -> float | None:
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None, targets: Tensor, entropy: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        cap: float | None,
+        targets: Tensor,
+        entropy: bool,
     ) -> tuple[Tensor, Tensor]:
         differentiate = ctx.needs_input_grad[0]
         logps = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
@@ -68,7 +76,8 @@ class _TokenLogps(torch.autograd.Function):
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
             target = targets[part, None]
-            logits = linear(hidden[part], weight, bias).float()  # (rows, V); from here on in place, as passes over it are what costs
+            # (rows, V); from here on in place, as passes over it are what costs
+            logits = linear(hidden[part], weight, bias).float()
             slope = _cap(logits, cap) if cap else None  # (rows, V)
             highest = logits.amax(-1, keepdim=True)
             chosen = logits.gather(1, target)
@@ -79,13 +88,17 @@ class _TokenLogps(torch.autograd.Function):
             mean = _times(e, slope, weight) / z.to(weight.dtype) if differentiate else None  # Σ_v p_v W[v]
             if direction is not None and mean is not None:
                 own = weight[targets[part]]
-                direction[part] = (own if slope is None else own * slope.gather(1, target).to(own.dtype)) - mean
+                direction[part] = (
+                    own if slope is None else own * slope.gather(1, target).to(own.dtype)
+                ) - mean
             if entropy:
                 surprise = e.mul_(shifted)  # (rows, V): p_v·(log p_v + log z)·z
                 entropies[part] = (z.log() - surprise.sum(-1, keepdim=True) / z).squeeze(1)
                 if entropy_direction is not None and mean is not None:
                     level = (entropies[part, None] - z.log()).to(weight.dtype)
-                    entropy_direction[part] = -(_times(surprise, slope, weight) / z.to(weight.dtype) + level * mean)
+                    entropy_direction[part] = -(
+                        _times(surprise, slope, weight) / z.to(weight.dtype) + level * mean
+                    )
         ctx.save_for_backward(direction, entropy_direction)
         return logps, entropies
 
@@ -111,7 +124,9 @@ def _times(values: Tensor, slope: Tensor | None, weight: Tensor) -> Tensor:
     return (values if slope is None else values * slope).to(weight.dtype) @ weight
 
 
-def token_logps(hidden: Tensor, head: Head, targets: Tensor, *, entropy: bool = False) -> tuple[Tensor, Tensor]:
+def token_logps(
+    hidden: Tensor, head: Head, targets: Tensor, *, entropy: bool = False
+) -> tuple[Tensor, Tensor]:
     """log softmax(logits)[targets] (M,) and, if asked, the distributions' entropy (M,), both fp32.
 
     hidden (M, H), head frozen, targets (M,). Gradients flow to `hidden` only.

@@ -1,8 +1,9 @@
-"""Which layers LoRA adapts, and its forward and backward in as few passes over the activations as the arithmetic needs.
+"""Which layers LoRA adapts, and its forward and backward in as few passes over the activations as the
+arithmetic needs.
 
-PEFT holds the adapters, and computes them wherever this module does not apply. For y = W·x + s·B·A·x it copies W·x, multiplies B·A·x
-by s and adds the two, and goes back the same way: on a CPU these passes were a seventh of a training step. Here the product with B
-is added onto W·x while it is computed.
+PEFT holds the adapters, and computes them wherever this module does not apply. For y = W·x + s·B·A·x it
+copies W·x, multiplies B·A·x by s and adds the two, and goes back the same way: on a CPU these passes were a
+seventh of a training step. Here the product with B is added onto W·x while it is computed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ ADAPTABLE = (nn.Linear, Conv1D)
 
 
 def target_modules(target: str | list[str]) -> str | list[str]:
-    """The recipe's `target` as PEFT takes it: all-linear, or a list of names (of a lone string it would make a pattern)."""
+    """The recipe's `target` as PEFT takes it: all-linear, or a list of names (of a lone string it would make
+    a pattern).
+    """
     return target if target == ALL_LINEAR or isinstance(target, list) else [target]
 
 
 def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
-    """Refuse the output head, and names of no linear layer, each on its own: beside one that matches PEFT passes over one that does not."""
+    """Refuse the output head, and names of no linear layer, each on its own: beside one that matches PEFT
+    passes over one that does not.
+    """
     if target == ALL_LINEAR:
         return
     where, hint = "model.lora.target", f"Give {ALL_LINEAR}, or names of linear layers."
@@ -37,13 +42,25 @@ def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
     known = {name.rpartition(".")[-1] for name, module in layers.items() if module is not head}
     names = target_modules(target)
     if not names:
-        raise UserError("found an empty list, expected at least one layer", where=where, hint=f"{hint} {nearest('', known)}")
+        raise UserError(
+            "found an empty list, expected at least one layer",
+            where=where,
+            hint=f"{hint} {nearest('', known)}",
+        )
     for name in names:
         matches = [module for path, module in layers.items() if f".{path}".endswith(f".{name}")]
         if not matches:
-            raise UserError(f"no linear layer of the base is called {name!r}", where=where, hint=f"{hint} {nearest(name, known)}")
+            raise UserError(
+                f"no linear layer of the base is called {name!r}",
+                where=where,
+                hint=f"{hint} {nearest(name, known)}",
+            )
         if any(module is head for module in matches):
-            raise UserError(f"{name!r} is the output head, which is not adapted", where=where, hint=f"{hint} {nearest(name, known)}")
+            raise UserError(
+                f"{name!r} is the output head, which is not adapted",
+                where=where,
+                hint=f"{hint} {nearest(name, known)}",
+            )
 
 
 class _AddLora(torch.autograd.Function):
@@ -78,18 +95,35 @@ def _forward(layer: Any, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
     if adapter not in layer.lora_A or not _is_plain(layer, adapter):
         return type(layer).forward(layer, x, *arguments, **options)
     base = layer.base_layer(x, *arguments, **options)
-    return _AddLora.apply(base, x.to(base.dtype), layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter])
+    return _AddLora.apply(
+        base,
+        x.to(base.dtype),
+        layer.lora_A[adapter].weight,
+        layer.lora_B[adapter].weight,
+        layer.scaling[adapter],
+    )
 
 
 def _is_plain(layer: Any, adapter: str) -> bool:
     """Whether the adapter is B·A alone: no dropout, no bias, none of LoRA's variants."""
     dropout, up = layer.lora_dropout[adapter], layer.lora_B[adapter]
     without_dropout = isinstance(dropout, nn.Identity) or not dropout.training
-    return without_dropout and adapter not in layer.lora_variant and isinstance(up, nn.Linear) and up.bias is None
+    return (
+        without_dropout
+        and adapter not in layer.lora_variant
+        and isinstance(up, nn.Linear)
+        and up.bias is None
+    )
 
 
 def speed_up(model: nn.Module) -> None:
-    """Let the model's linear LoRA layers compute as above; others, such as those of the parameters of experts, compute as PEFT does."""
+    """Let the model's linear LoRA layers compute as above; others, such as those of the parameters of
+    experts, compute as PEFT does.
+    """
     for module in model.modules():
-        if isinstance(module, LoraLayer) and not isinstance(module, ParamWrapper) and isinstance(module.get_base_layer(), nn.Linear):
+        if (
+            isinstance(module, LoraLayer)
+            and not isinstance(module, ParamWrapper)
+            and isinstance(module.get_base_layer(), nn.Linear)
+        ):
             module.forward = MethodType(_forward, module)  # type: ignore[method-assign]

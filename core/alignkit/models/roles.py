@@ -1,4 +1,6 @@
-"""Roles: policy, reference, reward and value as adapters, and where needed a scalar head, over one frozen base."""
+"""Roles: policy, reference, reward and value as adapters, and where needed a scalar head, over one frozen
+base.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ HEAD_KEY = "base_model.model.score.weight"
 
 @dataclass
 class Role:
-    """kind: policy, reference, reward or value. adapter: its name in PEFT, None for the bare base. head: scalar, fp32."""
+    """kind: policy, reference, reward or value. adapter: its name in PEFT, None for the bare base. head:
+    scalar, fp32.
+    """
 
     kind: str
     adapter: str | None
@@ -47,7 +51,9 @@ class Roles:
         self.model: Any = base.model
         self.rows = tree_rows if base.trees else flat_rows
         if base.checkpointing:
-            base.model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": self._checkpoint_contexts})
+            base.model.gradient_checkpointing_enable(
+                {"use_reentrant": False, "context_fn": self._checkpoint_contexts}
+            )
 
     def __enter__(self) -> Roles:
         return self
@@ -59,7 +65,9 @@ class Roles:
         self.roles.clear()
 
     def _checkpoint_contexts(self) -> tuple[Any, Any]:
-        """Contexts for a checkpointed layer's forward and its recomputation, which needs the role of the forward."""
+        """Contexts for a checkpointed layer's forward and its recomputation, which needs the role of the
+        forward.
+        """
         return nullcontext(), self._recomputing(self._adapter)
 
     @contextmanager
@@ -70,12 +78,17 @@ class Roles:
         self._activate(current)
 
     def add(self, name: str, *, trainable: bool, start: Path | None = None, kind: str | None = None) -> None:
-        """Add a role that starts as a copy of the adapter in `start`, or fresh. A frozen fresh one without a head is the bare base.
+        """Add a role that starts as a copy of the adapter in `start`, or fresh. A frozen fresh one without a
+        head is the bare base.
 
         kind: what it is where its name does not say so, as with several reward models.
         """
         kind = kind or name
-        head = nn.Linear(self.base.model.config.get_text_config().hidden_size, 1, bias=False) if kind in HEADED else None
+        head = (
+            nn.Linear(self.base.model.config.get_text_config().hidden_size, 1, bias=False)
+            if kind in HEADED
+            else None
+        )
         adapter = name if trainable or start is not None else None
         if adapter is not None:
             torch.manual_seed(self.seed)
@@ -87,11 +100,14 @@ class Roles:
                     self.model = PeftModel(self.base.model, config, adapter_name=adapter)
             except ValueError as error:  # dropout on the parameters of experts, say
                 raise UserError(
-                    f"PEFT refuses this adapter: {first_line(error)}", where="model.lora", hint="Change the setting it names."
+                    f"PEFT refuses this adapter: {first_line(error)}",
+                    where="model.lora",
+                    hint="Change the setting it names.",
                 ) from error
             speed_up(self.model)
         if head is not None:
-            # Zero, so that a reward model starts indifferent: a random head's noise would first have to be unlearned.
+            # Zero, so that a reward model starts indifferent: a random head's noise would first have to be
+            # unlearned.
             nn.init.zeros_(head.weight)
             head.to(self.base.device).requires_grad_(trainable)
         self.roles[name] = Role(kind, adapter, head, trainable)
@@ -107,7 +123,12 @@ class Roles:
             saved.lora_dropout = self.lora.dropout if trainable else 0.0
             return saved
         lora = self.lora
-        return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=target_modules(lora.target))  # type: ignore[arg-type]
+        return LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides by the rank, whole number or not
+            lora_dropout=lora.dropout,
+            target_modules=target_modules(lora.target),
+        )
 
     def _layers(self) -> Iterator[BaseTunerLayer]:
         return (module for module in self.model.modules() if isinstance(module, BaseTunerLayer))
@@ -163,7 +184,9 @@ class Roles:
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
         """Signals as they are of the finished model."""
-        dropouts = [module for module in self.model.modules() if isinstance(module, nn.Dropout) and module.training]
+        dropouts = [
+            module for module in self.model.modules() if isinstance(module, nn.Dropout) and module.training
+        ]
         try:
             for module in dropouts:
                 module.training = False
@@ -173,7 +196,9 @@ class Roles:
                 module.training = True
 
     def signals(self, name: str, rows: Rows, *, entropy: bool = False) -> dict[str, Tensor]:
-        """The signals of a role for the rows' batch: (N, T) log-probabilities and entropy, (N,) scores or (N, T) values."""
+        """The signals of a role for the rows' batch: (N, T) log-probabilities and entropy, (N,) scores or (N,
+        T) values.
+        """
         role = self.roles[name]
         with self.active(name) as model:
             hidden = hidden_states(model, rows)
@@ -200,7 +225,9 @@ class Roles:
         return {key: value.detach().cpu().contiguous() for key, value in {**adapter, **head}.items()}
 
     def load(self, name: str, state: dict[str, Tensor], *, partial: bool = False) -> None:
-        """Set a role's weights from `state`. partial: a missing head keeps its own (a reward model that starts from SFT)."""
+        """Set a role's weights from `state`. partial: a missing head keeps its own (a reward model that
+        starts from SFT).
+        """
         role = self.roles[name]
         assert role.adapter is not None
         state = dict(state)
@@ -210,20 +237,30 @@ class Roles:
         elif role.head is not None and not partial:
             raise UserError(f"the saved {name} has no head")
         outcome = set_peft_model_state_dict(self.model, state, adapter_name=role.adapter)
-        wrong = [*outcome.unexpected_keys, *(key for key in outcome.missing_keys if f".{role.adapter}." in key and "lora_" in key)]
+        wrong = [
+            *outcome.unexpected_keys,
+            *(key for key in outcome.missing_keys if f".{role.adapter}." in key and "lora_" in key),
+        ]
         if wrong:
             raise UserError(
-                f"the saved adapter does not fit the base: {wrong[0]}", hint="Was it trained on another base or with another `target`?"
+                f"the saved adapter does not fit the base: {wrong[0]}",
+                hint="Was it trained on another base or with another `target`?",
             )
 
     def save(self, name: str, folder: Path) -> None:
-        """Write the role in PEFT's format, with the tokenizer; `PeftModel.from_pretrained` loads it, a reward head too."""
+        """Write the role in PEFT's format, with the tokenizer; `PeftModel.from_pretrained` loads it, a reward
+        head too.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         role = self.roles[name]
         save_file(self.state(name), folder / "adapter_model.safetensors", metadata={"format": "pt"})
         config = self.model.peft_config[role.adapter].to_dict()
         config.update(inference_mode=True, base_model_name_or_path=self.base.model.name_or_path)
-        config["task_type"], config["modules_to_save"] = ("SEQ_CLS", ["score"]) if role.head is not None else ("CAUSAL_LM", None)
+        config["task_type"], config["modules_to_save"] = (
+            ("SEQ_CLS", ["score"]) if role.head is not None else ("CAUSAL_LM", None)
+        )
         config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+        (folder / "adapter_config.json").write_text(
+            json.dumps(config, indent=2, sort_keys=True, default=str) + "\n"
+        )
         self.base.tokenizer.save_pretrained(str(folder))

@@ -6,6 +6,23 @@ from alignkit.recipe.settings import Data, Drawing, Lora, Model, Training
 from alignkit.recipe.verbs import BASE, VERBS, Evaluate, Label, RewardTerm, Sample, Stage, Target, Term, Train
 
 __all__ = [
-    "BASE", "VERBS", "Data", "Drawing", "Evaluate", "Label", "Lora", "Model", "Recipe", "RewardTerm", "Sample", "Stage", "Target", "Term",
-    "Train", "Training", "explain", "load_recipe", "parse_recipe",
-]  # fmt: skip
+    "BASE",
+    "VERBS",
+    "Data",
+    "Drawing",
+    "Evaluate",
+    "Label",
+    "Lora",
+    "Model",
+    "Recipe",
+    "RewardTerm",
+    "Sample",
+    "Stage",
+    "Target",
+    "Term",
+    "Train",
+    "Training",
+    "explain",
+    "load_recipe",
+    "parse_recipe",
+]

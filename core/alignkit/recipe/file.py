@@ -33,7 +33,9 @@ def apply_override(raw: Any, override: str) -> None:
 
     keys, equals, text = override.partition("=")
     if not equals or not keys:
-        raise UserError(f"cannot read the override {override!r}", hint="Overrides look like training.learning_rate=1e-5.")
+        raise UserError(
+            f"cannot read the override {override!r}", hint="Overrides look like training.learning_rate=1e-5."
+        )
     try:
         value = YAML(typ="safe", pure=True).load(text) if text else None
     except YAMLError as error:
@@ -46,7 +48,8 @@ def apply_override(raw: Any, override: str) -> None:
         if place.get(key) is None:
             place[key] = {}
         elif isinstance(place[key], str) and key not in ("stages", "data", "training", "model"):
-            # `train: name` and `train: {name: {}}` are the same thing, and so are `x: file` and `x: {path: file}`.
+            # `train: name` and `train: {name: {}}` are the same thing, and so are `x: file` and `x: {path:
+            # file}`.
             place[key] = {place[key]: {}} if key == "train" else {"path": place[key]}
         place = place[key]
     if not isinstance(place, dict):

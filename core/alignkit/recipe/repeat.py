@@ -1,7 +1,9 @@
-"""Unrolls `{repeat: n, stages: …}`: a block of stages done n times, each round beginning from what the one before left.
+"""Unrolls `{repeat: n, stages: …}`: a block of stages done n times, each round beginning from what the one
+before left.
 
-In round k the block's stage `policy` becomes `policy-k`. A name of the block that is not made yet when a stage needs it means the
-round before; in the first round what `first` gives for it. After the block, a stage's bare name means its last round.
+In round k the block's stage `policy` becomes `policy-k`. A name of the block that is not made yet when a
+stage needs it means the round before; in the first round what `first` gives for it. After the block, a
+stage's bare name means its last round.
 """
 
 from __future__ import annotations
@@ -50,18 +52,28 @@ def unroll(stages: Any) -> Any:
 def _read_block(stage: dict[str, Any], where: str) -> tuple[int, dict[str, Any], dict[str, str]]:
     unknown = [key for key in stage if key not in ("repeat", "stages", "first")]
     if unknown:
-        raise UserError("unknown key", where=f"{where}.{unknown[0]}", hint="A block has the keys repeat, stages, first.")
+        raise UserError(
+            "unknown key", where=f"{where}.{unknown[0]}", hint="A block has the keys repeat, stages, first."
+        )
     rounds, block, first = stage["repeat"], stage.get("stages"), stage.get("first") or {}
     if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
-        raise UserError(f"the number of rounds is a whole number from 1, found {rounds!r}", where=f"{where}.repeat")
+        raise UserError(
+            f"the number of rounds is a whole number from 1, found {rounds!r}", where=f"{where}.repeat"
+        )
     if not isinstance(block, dict) or not block:
         raise UserError("a block needs stages of its own", where=f"{where}.stages")
     for name, body in block.items():
         if name == BASE:
-            raise UserError("'base' is the base model, and no name of a stage", where=f"{where}.stages.{name}", hint="Rename the stage.")
+            raise UserError(
+                "'base' is the base model, and no name of a stage",
+                where=f"{where}.stages.{name}",
+                hint="Rename the stage.",
+            )
         if isinstance(body, dict) and "repeat" in body:
             raise UserError(
-                "a block holds stages, not another block", where=f"{where}.stages.{name}", hint="Put the blocks one after the other."
+                "a block holds stages, not another block",
+                where=f"{where}.stages.{name}",
+                hint="Put the blocks one after the other.",
             )
     if not isinstance(first, dict):
         raise UserError(f"expected a mapping of the block's stages, found {first!r}", where=f"{where}.first")
@@ -74,7 +86,9 @@ def _read_block(stage: dict[str, Any], where: str) -> tuple[int, dict[str, Any],
 def _require_new(name: str, flat: dict[str, Any], where: str) -> None:
     if name in flat:
         raise UserError(
-            f"two stages would be called {name!r}", where=where, hint="A block's stages get the number of their round: rename one."
+            f"two stages would be called {name!r}",
+            where=where,
+            hint="A block's stages get the number of their round: rename one.",
         )
 
 
@@ -105,10 +119,18 @@ def _changed(value: Any, change: Any) -> Any:
     if isinstance(value, list):
         return [_changed(item, change) for item in value]
     if isinstance(value, dict):  # {stage or reward: options}; a data entry names no stage
-        return value if "path" in value else {change(key): _inside(options, "by", change) for key, options in value.items()}
+        return (
+            value
+            if "path" in value
+            else {change(key): _inside(options, "by", change) for key, options in value.items()}
+        )
     return value
 
 
 def _inside(options: Any, key: str, change: Any) -> Any:
     """Options with the one of them that refers to something changed; the others are a plugin's own."""
-    return {**options, key: _changed(options[key], change)} if isinstance(options, dict) and key in options else options
+    return (
+        {**options, key: _changed(options[key], change)}
+        if isinstance(options, dict) and key in options
+        else options
+    )

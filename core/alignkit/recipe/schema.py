@@ -15,7 +15,11 @@ from alignkit.recipe.repeat import unroll
 from alignkit.recipe.settings import Data, Model, Section, Training, shorthand
 from alignkit.recipe.verbs import BASE, VERBS, Stage, Train
 
-TAKEN = {BASE: "the base", "report": "the folder of the report's pictures", "superseded": "the folder of superseded results"}
+TAKEN = {
+    BASE: "the base",
+    "report": "the folder of the report's pictures",
+    "superseded": "the folder of superseded results",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -62,7 +66,9 @@ def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> Stage:
     verbs = [verb for verb in VERBS if isinstance(raw, dict) and verb in raw]
     if len(verbs) != 1:
         found = ", ".join(map(str, raw)) if isinstance(raw, dict) else repr(raw)
-        raise UserError(f"a stage has exactly one of the verbs {', '.join(VERBS)}; found {found}", where=where)
+        raise UserError(
+            f"a stage has exactly one of the verbs {', '.join(VERBS)}; found {found}", where=where
+        )
     cls = VERBS[verbs[0]]
     if cls is Train:
         merged = {**shared, **raw}
@@ -77,13 +83,25 @@ def _in_order(recipe: Recipe) -> dict[str, Stage]:
     stages, data = recipe.stages, recipe.data
     for name, stage in stages.items():
         if name in data or name in TAKEN:
-            raise UserError(f"{name!r} is both a stage and {TAKEN.get(name, 'data')}", where=f"stages.{name}", hint="Rename one of them.")
+            raise UserError(
+                f"{name!r} is both a stage and {TAKEN.get(name, 'data')}",
+                where=f"stages.{name}",
+                hint="Rename one of them.",
+            )
         for needed in stage.inputs:
             if needed not in stages and needed not in data:
-                raise UserError(f"no stage and no data is named {needed!r}", where=f"stages.{name}", hint=nearest(needed, [*stages, *data]))
+                raise UserError(
+                    f"no stage and no data is named {needed!r}",
+                    where=f"stages.{name}",
+                    hint=nearest(needed, [*stages, *data]),
+                )
     done: dict[str, Stage] = {}
     while len(done) < len(stages):
-        ready = [name for name in stages if name not in done and all(i in done or i in data for i in recipe.needs(stages[name]))]
+        ready = [
+            name
+            for name in stages
+            if name not in done and all(i in done or i in data for i in recipe.needs(stages[name]))
+        ]
         if not ready:
             left = [name for name in stages if name not in done]
             raise UserError(
@@ -98,5 +116,7 @@ def _in_order(recipe: Recipe) -> dict[str, Stage]:
 def _check_name(name: str, where: str) -> None:
     if not NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is no valid name", where=where, hint="Names become folders: letters, digits, - and _, a letter or digit first."
+            f"{name!r} is no valid name",
+            where=where,
+            hint="Names become folders: letters, digits, - and _, a letter or digit first.",
         )

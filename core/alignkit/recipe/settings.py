@@ -16,8 +16,9 @@ class Section(BaseModel):
 
 
 class Lora(Section):
-    """The adapter of every role. `target`: all-linear, or names of linear layers, not the output head's. dropout: in training on fixed
-    data; methods that learn from their own samples compare probabilities with those at sampling, and train without."""
+    """The adapter of every role. `target`: all-linear, or names of linear layers, not the output head's.
+    dropout: in training on fixed data; methods that learn from their own samples compare probabilities with
+    those at sampling, and train without."""
 
     r: int = Field(default=16, ge=1)
     alpha: float = Field(default=32, gt=0)
@@ -26,7 +27,9 @@ class Lora(Section):
 
 
 class Model(Section):
-    """The frozen base that all roles share. dtype auto: bfloat16 where the machine computes in it, else float16 (CUDA) or float32."""
+    """The frozen base that all roles share. dtype auto: bfloat16 where the machine computes in it, else
+    float16 (CUDA) or float32.
+    """
 
     base: str = "smollm2-135m"
     revision: str | None = None
@@ -37,7 +40,8 @@ class Model(Section):
 
 
 class Data(Section):
-    """Where examples come from: a JSONL (plain or gzip), Parquet or CSV file, a `datasets` folder, or a hub name.
+    """Where examples come from: a JSONL (plain or gzip), Parquet or CSV file, a `datasets` folder, or a hub
+    name.
 
     skip: rows left out at the beginning; limit: usable examples to stop after.
     """
@@ -59,9 +63,9 @@ def shorthand(value: Any) -> Any:
 
 
 class Drawing(Section):
-    """How completions are sampled. temperature 0 takes the likeliest token. top_k 0 keeps every token; stop: texts that end a completion.
-    weights: decode from an unquantized copy with the adapter merged (faster) where memory allows it (auto), always (merged), or through
-    the base as it is (quantized)."""
+    """How completions are sampled. temperature 0 takes the likeliest token. top_k 0 keeps every token; stop:
+    texts that end a completion. weights: decode from an unquantized copy with the adapter merged (faster)
+    where memory allows it (auto), always (merged), or through the base as it is (quantized)."""
 
     temperature: float = Field(default=1.0, ge=0, le=100)
     top_k: int = Field(default=0, ge=0)
@@ -93,12 +97,13 @@ class Drawing(Section):
 
 
 class Training(Section):
-    """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts), steps are the optimizer's,
-    warmup is a share of the steps when below 1 and a number of steps otherwise, held_out about that share of the prompts, the same in
-    every stage, or a data name or entry, of data that is fixed. max_length: the most tokens of a prompt with its completion, a sampled
-    one at its longest; a longer prompt loses its beginning. micro_batch_tokens bounds the tokens whose activations are held at once,
-    those of all trained roles together; it changes memory and speed, not the result. sampling: how methods that learn from their own
-    samples draw them."""
+    """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts),
+    steps are the optimizer's, warmup is a share of the steps when below 1 and a number of steps otherwise,
+    held_out about that share of the prompts, the same in every stage, or a data name or entry, of data that
+    is fixed. max_length: the most tokens of a prompt with its completion, a sampled one at its longest; a
+    longer prompt loses its beginning. micro_batch_tokens bounds the tokens whose activations are held at
+    once, those of all trained roles together; it changes memory and speed, not the result. sampling: how
+    methods that learn from their own samples draw them."""
 
     learning_rate: float = Field(default=1e-4, gt=0)
     batch_size: int = Field(default=16, ge=1)

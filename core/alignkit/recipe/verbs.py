@@ -27,8 +27,8 @@ def _named(raw: Any, kind: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 class RewardTerm(Section):
-    """A reward: a reward-model stage or a registered reward with its options. Of several, the weighted sum is meant;
-    standardize: over each batch, to mean 0 and deviation 1, before it is weighted."""
+    """A reward: a reward-model stage or a registered reward with its options. Of several, the weighted sum is
+    meant; standardize: over each batch, to mean 0 and deviation 1, before it is weighted."""
 
     reward: str
     options: dict[str, Any] = {}
@@ -40,7 +40,11 @@ def _read_rewards(raw: Any) -> Any:
     if isinstance(raw, tuple) and all(isinstance(item, RewardTerm) for item in raw):
         return raw
     return tuple(
-        {"reward": name, **{key: options.pop(key) for key in ("weight", "standardize") if key in options}, "options": options}
+        {
+            "reward": name,
+            **{key: options.pop(key) for key in ("weight", "standardize") if key in options},
+            "options": options,
+        }
         for name, options in _named(raw, "a reward")
     )
 
@@ -60,7 +64,8 @@ class Term(Section):
 class Train(Training):
     """`train: OBJECTIVE`, `train: {OBJECTIVE: options}`, or several, whose losses are added.
 
-    reward: what methods that learn from their own samples maximise; watch: further rewards to measure of the same samples.
+    reward: what methods that learn from their own samples maximise; watch: further rewards to measure of the
+    same samples.
     """
 
     train: tuple[Term, ...]
@@ -75,7 +80,11 @@ class Train(Training):
         if isinstance(raw.get("train"), list):
             raise ValueError("train takes an objective's name, {name: options}, or several in one mapping")
         terms = [
-            {"objective": name, **{key: options.pop(key) for key in ("weight", "on") if key in options}, "options": options}
+            {
+                "objective": name,
+                **{key: options.pop(key) for key in ("weight", "on") if key in options},
+                "options": options,
+            }
             for name, options in _named(raw.get("train"), "an objective")
         ]
         return {**raw, "train": terms}
@@ -89,7 +98,16 @@ class Train(Training):
     def inputs(self) -> list[str]:
         """Names of data or stages that this stage needs."""
         held_out = [self.held_out] if isinstance(self.held_out, str) else []
-        return [*dict.fromkeys([self.on, *(term.on for term in self.train if term.on), *held_out, *([self.start] if self.start else [])])]
+        return [
+            *dict.fromkeys(
+                [
+                    self.on,
+                    *(term.on for term in self.train if term.on),
+                    *held_out,
+                    *([self.start] if self.start else []),
+                ]
+            )
+        ]
 
     @property
     def rewards(self) -> list[str]:
@@ -120,7 +138,8 @@ class Sample(Drawing):
 class Label(Section):
     """`label: STAGE`: ranks the completions of a `sample` stage (or of data) by the reward `by`.
 
-    noise: the temperature of a Plackett–Luce choice, for two completions σ(difference ÷ noise); 0 ranks by the reward itself.
+    noise: the temperature of a Plackett–Luce choice, for two completions σ(difference ÷ noise); 0 ranks by
+    the reward itself.
     """
 
     label: str
@@ -140,7 +159,9 @@ class Label(Section):
 
 
 class Target(Section):
-    """What is evaluated: a training stage or the base; with `best_of` n the best of n samples by the reward `by`."""
+    """What is evaluated: a training stage or the base; with `best_of` n the best of n samples by the reward
+    `by`.
+    """
 
     stage: str
     best_of: int = Field(default=1, ge=1)
@@ -163,10 +184,11 @@ def _read_targets(raw: Any) -> Any:
 
 
 class Evaluate(Drawing):
-    """`evaluate: [STAGE, …]`: samples of each on the prompts of `on`, measured; of reward models, their accuracy on the pairs of `on`.
+    """`evaluate: [STAGE, …]`: samples of each on the prompts of `on`, measured; of reward models, their
+    accuracy on the pairs of `on`.
 
-    by: rewards, the first the one that counts most, and measures; without the name of a measure all are taken.
-    against: the stage that win rates and the KL divergence refer to.
+    by: rewards, the first the one that counts most, and measures; without the name of a measure all are
+    taken. against: the stage that win rates and the KL divergence refer to.
     """
 
     evaluate: Annotated[tuple[Target, ...], BeforeValidator(_read_targets)] = Field(min_length=1)

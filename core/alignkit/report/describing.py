@@ -61,10 +61,17 @@ def stage_line(stage: Stage) -> str:
         terms = " + ".join(_term(term) for term in inputs.get("terms") or [])
         start = f" from {settings['start']}" if settings.get("start") else ""
         reward = f", reward {_names(settings['reward'])}" if settings.get("reward") else ""
-        length = f"{settings['steps']} steps" if settings.get("steps") else f"{settings.get('epochs', 1):g} epochs"
+        length = (
+            f"{settings['steps']} steps"
+            if settings.get("steps")
+            else (f"{settings.get('epochs', 1):g} epochs")
+        )
         return f"train {terms or '?'} on {settings.get('on', '?')}{start}{reward}: {length}"
     if stage.verb == "sample":
-        return f"sample {settings.get('per_prompt', '?')} a prompt of {settings.get('on', '?')} from {settings.get('sample', '?')}"
+        return (
+            f"sample {settings.get('per_prompt', '?')} a prompt of {settings.get('on', '?')} from "
+            f"{settings.get('sample', '?')}"
+        )
     if stage.verb == "label":
         return f"label {settings.get('label', '?')} by {_names(settings.get('by', '?'))}"
     if stage.verb == "evaluate":
@@ -73,18 +80,31 @@ def stage_line(stage: Stage) -> str:
 
 
 def summary_line(stage: Stage, most: int = 4) -> str:
-    """The stage's first few final numbers; the loss before the rest. Of an evaluation, which target is ahead."""
+    """The stage's first few final numbers; the loss before the rest. Of an evaluation, which target is
+    ahead.
+    """
     if stage.evaluation is not None:
         return _ahead(stage.evaluation)
-    numbers = {name: float(value) for name, value in stage.summary.items() if isinstance(value, Real) and not isinstance(value, bool)}
-    order = sorted(numbers, key=lambda name: (name != "steps", not name.endswith("loss"), "/logps" in name, name))
-    return ", ".join(f"{name.replace('held_out/', 'held-out ').replace('_', ' ')} {number_label(numbers[name])}" for name in order[:most])
+    numbers = {
+        name: float(value)
+        for name, value in stage.summary.items()
+        if isinstance(value, Real) and not isinstance(value, bool)
+    }
+    order = sorted(
+        numbers, key=lambda name: (name != "steps", not name.endswith("loss"), "/logps" in name, name)
+    )
+    return ", ".join(
+        f"{name.replace('held_out/', 'held-out ').replace('_', ' ')} {number_label(numbers[name])}"
+        for name in order[:most]
+    )
 
 
 def _ahead(evaluation: Evaluation) -> str:
     """The target with the highest mean of the first reward, or of the accuracy."""
     measure = "accuracy" if evaluation.kind == REWARD_MODELS else next(iter(evaluation.rewards), "")
-    found = {name: measures[measure].mean for name, measures in evaluation.targets.items() if measure in measures}
+    found = {
+        name: measures[measure].mean for name, measures in evaluation.targets.items() if measure in measures
+    }
     found = {name: mean for name, mean in found.items() if math.isfinite(mean)}
     if not found:
         return ""
@@ -94,7 +114,9 @@ def _ahead(evaluation: Evaluation) -> str:
 
 def _term(term: Mapping[str, Any]) -> str:
     weight = term.get("weight", 1)
-    options = ", ".join(f"{name} {value:g}" for name, value in term.items() if name not in TERM_KEYS and _is_number(value))
+    options = ", ".join(
+        f"{name} {value:g}" for name, value in term.items() if name not in TERM_KEYS and _is_number(value)
+    )
     name = f"{term.get('objective', '?')} ({options})" if options else f"{term.get('objective', '?')}"
     return name if weight == 1 else f"{weight:g} × {name}"
 

@@ -30,7 +30,9 @@ class Diagram:
 
 @dataclass(frozen=True)
 class _Slot:
-    """A place in a column: a stage, or where the arrow from the stage `name` to `target` passes by column `column`."""
+    """A place in a column: a stage, or where the arrow from the stage `name` to `target` passes by column
+    `column`.
+    """
 
     name: str
     target: str | None = None
@@ -38,7 +40,9 @@ class _Slot:
 
 
 def lay_out(reads: Mapping[str, Sequence[str]]) -> Diagram:
-    """Lay out stages, given in dependency order with the stages each reads. An arrow that follows from other arrows is left out."""
+    """Lay out stages, given in dependency order with the stages each reads. An arrow that follows from other
+    arrows is left out.
+    """
     names = list(reads)
     before = {name: [other for other in reads[name] if other in names[: names.index(name)]] for name in names}
     level: dict[str, int] = {}
@@ -83,12 +87,20 @@ def _follows(source: str, target: str, before: Mapping[str, Sequence[str]]) -> b
 
 
 def _centres(columns: list[list[_Slot]], arrows: list[tuple[str, str]]) -> dict[_Slot, float]:
-    """The height of each slot's middle. Each column is ordered by the mean height of what leads to it, and centred."""
+    """The height of each slot's middle. Each column is ordered by the mean height of what leads to it, and
+    centred.
+    """
     tallest = max(_tall(column) for column in columns)
     centres: dict[_Slot, float] = {}
     for column in columns:
-        sources = {slot: [slot.name] if slot.target else [source for source, target in arrows if target == slot.name] for slot in column}
-        mean = {slot: sum(centres[_Slot(n)] for n in from_) / len(from_) if from_ else 0.0 for slot, from_ in sources.items()}
+        sources = {
+            slot: [slot.name] if slot.target else [source for source, target in arrows if target == slot.name]
+            for slot in column
+        }
+        mean = {
+            slot: sum(centres[_Slot(n)] for n in from_) / len(from_) if from_ else 0.0
+            for slot, from_ in sources.items()
+        }
         y = MARGIN + (tallest - _tall(column)) / 2
         for slot in sorted(column, key=lambda slot: mean[slot]):
             high = 0 if slot.target else HEIGHT

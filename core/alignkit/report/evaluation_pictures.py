@@ -30,7 +30,10 @@ def frontier(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) -> Pi
         panel.margins(0.18, 0.16)
     for panel, targets in zip(axes, drawn.values(), strict=True):  # once nothing moves any more
         label_points(panel, targets)
-    caption = "Reward against the distance from the reference. Up is better, left is closer to the reference; bars are 95 % intervals."
+    caption = (
+        "Reward against the distance from the reference. Up is better, left is closer to the "
+        "reference; bars are 95 % intervals."
+    )
     return render(figure, f"{stage}-frontier", caption)
 
 
@@ -47,11 +50,21 @@ def _with_kl(evaluation: Evaluation, reward: str) -> dict[str, Cross]:
 def _draw(panel: Axes, point: Cross, look: Look) -> None:
     for (x0, y0), (x1, y1) in point.bars:
         panel.plot([x0, x1], [y0, y1], color=look.color, linewidth=1.4, solid_capstyle="butt")
-    panel.plot(point.x, point.y, look.marker, color=look.color, markersize=6.5, markeredgecolor="white", markeredgewidth=0.8)
+    panel.plot(
+        point.x,
+        point.y,
+        look.marker,
+        color=look.color,
+        markersize=6.5,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+    )
 
 
 def reliability(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) -> Picture | None:
-    """How often a pair's favourite is preferred, against the probability that the reward model gave it; a panel a model."""
+    """How often a pair's favourite is preferred, against the probability that the reward model gave it; a
+    panel a model.
+    """
     models = {name: bins for name, bins in evaluation.calibration.items() if bins}
     if not models:
         return None
@@ -61,12 +74,18 @@ def reliability(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) ->
     for panel, (name, bins) in zip(axes, models.items(), strict=True):
         panel.plot([start, 1], [start, 1], color=PALE, linewidth=1, linestyle=(0, (4, 3)))
         _reliability(panel, bins, look[name])
-        panel.set(xlim=(start - 0.02, 1.02), ylim=(lowest - 0.03, 1.03), xlabel="predicted probability", ylabel="observed share of pairs")
+        panel.set(
+            xlim=(start - 0.02, 1.02),
+            ylim=(lowest - 0.03, 1.03),
+            xlabel="predicted probability",
+            ylabel="observed share of pairs",
+        )
         error = evaluation.targets.get(name, {}).get("calibration_error")
         value = error.mean if error else calibration_error(bins)
         panel.set_title(f"{name}: error {number_label(value)}", fontsize=9, color=INK, loc="left")
     caption = (
-        "Reliability: on the dashed line, predictions come true as often as they say (below it the model is too sure). "
+        "Reliability: on the dashed line, predictions come true as often as they say (below it the model is "
+        "too sure). "
         "A point's area is its number of pairs; bars are 95 % Wilson intervals."
     )
     return render(figure, f"{stage}-reliability", caption)
@@ -74,18 +93,27 @@ def reliability(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) ->
 
 def _reliability(panel: Axes, bins: tuple[Bin, ...], look: Look) -> None:
     largest = max(part.count for part in bins)
-    panel.plot([part.predicted for part in bins], [part.observed for part in bins], color=look.color, linewidth=1.2)
+    panel.plot(
+        [part.predicted for part in bins], [part.observed for part in bins], color=look.color, linewidth=1.2
+    )
     for part in bins:
         low, high = wilson(part.observed, part.count)
         panel.plot([part.predicted] * 2, [low, high], color=look.color, linewidth=1, alpha=0.6)
     sizes = [12 + 60 * part.count / largest for part in bins]
     panel.scatter(
-        [part.predicted for part in bins], [part.observed for part in bins], s=sizes, color=look.color, edgecolor="white", zorder=3
+        [part.predicted for part in bins],
+        [part.observed for part in bins],
+        s=sizes,
+        color=look.color,
+        edgecolor="white",
+        zorder=3,
     )
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a share of `count` trials (Wilson, 1927, doi:10.1080/01621459.1927.10502953); it stays within 0 and 1."""
+    """The interval of a share of `count` trials (Wilson, 1927, doi:10.1080/01621459.1927.10502953); it stays
+    within 0 and 1.
+    """
     scale = 1 + z**2 / count
     centre = (share + z**2 / (2 * count)) / scale
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale

@@ -1,4 +1,6 @@
-"""How every picture looks: one colour and marker a stage, plain axes, labels that keep clear of each other."""
+"""How every picture looks: one colour and marker a stage, plain axes, labels that keep clear of each
+other.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by the colour-blind; black is for the base, yellow is too pale for white paper and comes last.
+# Okabe and Ito's palette, told apart by the colour-blind; black is for the base, yellow is too pale for white
+# paper and comes last.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASE, INK, PALE = "#000000", "#333333", "#8A8A8A"
@@ -21,7 +24,9 @@ DOTS_PER_INCH, PAGE_PIXELS = 160, 102  # of the file, and of the page
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure: its file name without ending, what it shows, the PNG, and how wide a page shows it, in CSS pixels."""
+    """A drawn figure: its file name without ending, what it shows, the PNG, and how wide a page shows it, in
+    CSS pixels.
+    """
 
     name: str
     caption: str
@@ -44,11 +49,15 @@ def looks(names: Iterable[str], undrawn: Iterable[str] = ()) -> dict[str, Look]:
     """
     found = {name: Look(PALE, "o") for name in undrawn} | {"base": Look(BASE, "o")}
     for number, name in enumerate(name for name in dict.fromkeys(names) if name != "base"):
-        found[name] = Look(COLORS[number % len(COLORS)], MARKERS[(number + number // len(COLORS)) % len(MARKERS)])
+        found[name] = Look(
+            COLORS[number % len(COLORS)], MARKERS[(number + number // len(COLORS)) % len(MARKERS)]
+        )
     return found
 
 
-def new_figure(panels: int, across: int, width: float = 3.4, height: float = 2.5) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    panels: int, across: int, width: float = 3.4, height: float = 2.5
+) -> tuple[Figure, list[Axes]]:
     """A figure with that many panels in rows of at most `across`, sizes in inches."""
     from matplotlib.figure import Figure
 
@@ -110,7 +119,9 @@ class Cross:
         return ((self.left, self.y), (self.right, self.y)), ((self.x, self.bottom), (self.x, self.top))
 
     def places(self) -> list[tuple[Spot, Spot]]:
-        """Where its name may stand: beside the point in any quarter, else past the end of a bar; each with the way to it."""
+        """Where its name may stand: beside the point in any quarter, else past the end of a bar; each with
+        the way to it.
+        """
         beside = [((self.x, self.y), way) for way in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
         return [
             *beside,
@@ -122,7 +133,9 @@ class Cross:
 
 
 def label_points(panel: Axes, points: Mapping[str, Cross]) -> None:
-    """Write each point's name where it covers least of the points, the bars and the names before it, and stays inside."""
+    """Write each point's name where it covers least of the points, the bars and the names before it, and
+    stays inside.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = panel.get_figure(root=True)
@@ -137,7 +150,10 @@ def label_points(panel: Axes, points: Mapping[str, Cross]) -> None:
     for name, point in points.items():
         tried = [_write(panel, name, spot, way) for spot, way in point.places()]
         boxes = [text.get_window_extent(renderer).extents for text in tried]
-        costs = [sum(_overlap(box, other) for other in taken) + 4 * (_area(box) - _overlap(box, frame)) for box in boxes]
+        costs = [
+            sum(_overlap(box, other) for other in taken) + 4 * (_area(box) - _overlap(box, frame))
+            for box in boxes
+        ]
         best = costs.index(min(costs))
         for number, text in enumerate(tried):
             if number != best:
@@ -151,10 +167,17 @@ def _write(panel: Axes, name: str, spot: Spot, way: Spot) -> Any:
 
     dx, dy = way
     text = panel.annotate(
-        name, spot, (6 * dx, 5 * dy), textcoords="offset points", fontsize=8.5, color=INK, zorder=5,
-        ha="right" if dx < 0 else "left" if dx else "center", va="top" if dy < 0 else "bottom" if dy else "center",
+        name,
+        spot,
+        (6 * dx, 5 * dy),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=INK,
+        zorder=5,
+        ha="right" if dx < 0 else "left" if dx else "center",
+        va="top" if dy < 0 else "bottom" if dy else "center",
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
-    )  # fmt: skip
+    )
     text.set_in_layout(False)
     return text
 
@@ -165,7 +188,12 @@ def _around(point: Any, reach: float) -> tuple[float, ...]:
 
 def _between(start: Any, end: Any) -> tuple[float, ...]:
     """The box of a straight bar, a few pixels thick."""
-    return (min(start[0], end[0]) - 3, min(start[1], end[1]) - 3, max(start[0], end[0]) + 3, max(start[1], end[1]) + 3)
+    return (
+        min(start[0], end[0]) - 3,
+        min(start[1], end[1]) - 3,
+        max(start[0], end[0]) + 3,
+        max(start[1], end[1]) + 3,
+    )
 
 
 def _area(box: Any) -> float:

@@ -1,4 +1,6 @@
-"""Over-optimization: the reward that a stage was trained for beside one that was only watched (Gao et al., 2022, arXiv:2210.10760)."""
+"""Over-optimization: the reward that a stage was trained for beside one that was only watched (Gao et al.,
+2022, arXiv:2210.10760).
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,32 @@ Records = Sequence[Mapping[str, float]]
 
 
 def sampled(stage: Stage) -> Records:
-    """The stage's metrics with those of the objective that samples under their plain names, and with the optimised reward as it is:
-    the weighted sum of its parts where some were standardised, whose own sum has mean 0 in every batch. Empty without samples."""
+    """The stage's metrics with those of the objective that samples under their plain names, and with the
+    optimised reward as it is: the weighted sum of its parts where some were standardised, whose own sum has
+    mean 0 in every batch. Empty without samples."""
     terms = terms_of(stage)
-    prefix = next((term for record in stage.metrics for term, bare in (split_term(name, terms) for name in record) if bare == PROXY), None)
+    prefix = next(
+        (
+            term
+            for record in stage.metrics
+            for term, bare in (split_term(name, terms) for name in record)
+            if bare == PROXY
+        ),
+        None,
+    )
     if prefix is None:
         return ()
-    records = [{name.removeprefix(prefix): value for name, value in record.items()} for record in stage.metrics]
+    records = [
+        {name.removeprefix(prefix): value for name, value in record.items()} for record in stage.metrics
+    ]
     parts = _named(stage, "reward")
     if not any(part.get("standardize") for part in parts.values()):
         return records
     return [
-        {**record, PROXY: sum(part.get("weight", 1) * record[f"rewards/{name}"] for name, part in parts.items())}
+        {
+            **record,
+            PROXY: sum(part.get("weight", 1) * record[f"rewards/{name}"] for name, part in parts.items()),
+        }
         if all(has(record, f"rewards/{name}") for name in parts)
         else {name: value for name, value in record.items() if name != PROXY}
         for record in records
@@ -36,7 +52,9 @@ def sampled(stage: Stage) -> Records:
 
 
 def gold_name(stage: Stage, rewards: Sequence[str]) -> str | None:
-    """The watched reward to hold against the optimised one: the first of `rewards`, the order of an evaluation, else of the recipe."""
+    """The watched reward to hold against the optimised one: the first of `rewards`, the order of an
+    evaluation, else of the recipe.
+    """
     watched = [name for name in _named(stage, "watch") if series(sampled(stage), f"rewards/{name}").values]
     return next((name for name in [*rewards, *watched] if name in watched), None)
 
@@ -68,7 +86,8 @@ def proxy_and_gold(stage: Stage, look: Look, rewards: Sequence[str]) -> Picture 
         if x == "step":
             whole_steps(panel)
     caption = (
-        f"Over-optimisation: the reward that {stage.name} optimises (left axis) and {gold} (right axis, dashed) on its rollouts. "
+        f"Over-optimisation: the reward that {stage.name} optimises (left axis) and {gold} (right axis, "
+        "dashed) on its rollouts. "
         "Where the first goes on rising and the second falls, the policy exploits the reward model."
     )
     return render(figure, f"{stage.name}-over-optimization", caption)
@@ -83,4 +102,11 @@ def _against(panel: Axes, records: Records, x: str, y: str, color: str, *, dashe
     else:
         panel.plot(xs, ys, "s" if dashed else "o", color=color, alpha=0.25, markersize=2.5, markeredgewidth=0)
         xs = smoothed(xs)
-    panel.plot(xs, smoothed(ys), color=color, linewidth=1.7, linestyle="--" if dashed else "-", marker="o" if len(xs) == 1 else "")
+    panel.plot(
+        xs,
+        smoothed(ys),
+        color=color,
+        linewidth=1.7,
+        linestyle="--" if dashed else "-",
+        marker="o" if len(xs) == 1 else "",
+    )

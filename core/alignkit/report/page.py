@@ -45,7 +45,9 @@ class Trained:
 
 
 def write_report(run: Path) -> Path:
-    """Write `run`/report.html and the pictures in `run`/report/; returns the page's path. Raises UserError where `run` is no run."""
+    """Write `run`/report.html and the pictures in `run`/report/; returns the page's path. Raises UserError
+    where `run` is no run.
+    """
     from matplotlib import rc_context
 
     found = read_run(run)
@@ -63,7 +65,10 @@ def write_report(run: Path) -> Path:
 
 def _make(found: Run) -> tuple[str, list[Picture]]:
     """The page's text and its pictures."""
-    look = looks([*(stage.name for stage in found.stages if stage.verb == "train"), *_targets(found)], undrawn=found.names)
+    look = looks(
+        [*(stage.name for stage in found.stages if stage.verb == "train"), *_targets(found)],
+        undrawn=found.names,
+    )
     evaluated = [_evaluated(stage, stage.evaluation, look) for stage in found.stages if stage.evaluation]
     rewards = next((shown.evaluation.rewards for shown in evaluated if shown.evaluation.rewards), ())
     trained = [_trained(stage, look[stage.name], rewards) for stage in found.stages if stage.verb == "train"]
@@ -75,7 +80,10 @@ def _targets(run: Run) -> list[str]:
     """Everything that was evaluated or gave samples, stage or not."""
     evaluations = [stage.evaluation for stage in run.stages if stage.evaluation]
     measured = [name for evaluation in evaluations for name in [*evaluation.targets, *evaluation.calibration]]
-    return [*measured, *(name for stage in run.stages for answers in stage.answers for name in answers.completions)]
+    return [
+        *measured,
+        *(name for stage in run.stages for answers in stage.answers for name in answers.completions),
+    ]
 
 
 def _evaluated(stage: Stage, evaluation: Evaluation, look: Mapping[str, Look]) -> Evaluated:
@@ -93,7 +101,10 @@ def _pace(stage: Stage) -> str:
     """How far the training came, its throughput and its memory, in words."""
     if not stage.metrics:
         return "no step yet"
-    speed, memory = series(stage.metrics, "tokens_per_second").values, series(stage.metrics, "memory_gb").values
+    speed, memory = (
+        series(stage.metrics, "tokens_per_second").values,
+        series(stage.metrics, "memory_gb").values,
+    )
     parts = [f"{stage.metrics[-1]['step']:.0f} done"]
     parts += [f"median {number_label(median(speed))} tokens per second"] if speed else []
     parts += [f"peak memory {number_label(max(memory))} GB"] if memory else []
@@ -104,7 +115,11 @@ def _render(run: Run, evaluated: list[Evaluated], trained: list[Trained], look: 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("alignkit.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("alignkit.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"data_uri": _data_uri, "number": number_label, "box_name": _box_name}
     return environment.get_template("page.html").render(
@@ -132,13 +147,18 @@ def _facts(run: Run) -> dict[str, str]:
     models = [_model(stage.manifest.inputs.get("model") or {}) for stage in run.stages]
     seeds = [str(stage.manifest.inputs.get("seed", "?")) for stage in run.stages]
     packages = dict.fromkeys(name for stage in run.stages for name in stage.manifest.versions)
-    versions = [f"{name} {_joined([s.manifest.versions.get(name, '') for s in run.stages])}" for name in packages]
+    versions = [
+        f"{name} {_joined([s.manifest.versions.get(name, '') for s in run.stages])}" for name in packages
+    ]
     return {"Model": _joined(models), "Seed": _joined(seeds), "Versions": ", ".join(versions)}
 
 
 def _model(model: Mapping[str, Any]) -> str:
     lora = model.get("lora") or {}
-    return f"{model.get('base', '?')}, {model.get('quantization', '?')}, {model.get('dtype', '?')}, LoRA r = {lora.get('r', '?')}"
+    return (
+        f"{model.get('base', '?')}, {model.get('quantization', '?')}, {model.get('dtype', '?')}, LoRA r "
+        f"= {lora.get('r', '?')}"
+    )
 
 
 def _joined(values: list[str]) -> str:

@@ -20,7 +20,9 @@ POLICIES, REWARD_MODELS = "policies", "reward models"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures of each target (a stage, or `base`) with their intervals. `rewards` are the measures to maximise, the gold one first."""
+    """Measures of each target (a stage, or `base`) with their intervals. `rewards` are the measures to
+    maximise, the gold one first.
+    """
 
     kind: str
     on: str
@@ -89,9 +91,17 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a run's folder. Raises UserError where it is none, or where a file of it cannot be read."""
     if not folder.is_dir():
-        raise UserError("there is no such folder", where=str(folder), hint="Give a run: the folder that `alignkit run` printed, runs/NAME.")
+        raise UserError(
+            "there is no such folder",
+            where=str(folder),
+            hint="Give a run: the folder that `alignkit run` printed, runs/NAME.",
+        )
     if read_manifest(folder) is not None:
-        raise UserError("this is one stage of a run", where=str(folder), hint=f"Give the run itself: {folder.resolve().parent}")
+        raise UserError(
+            "this is one stage of a run",
+            where=str(folder),
+            hint=f"Give the run itself: {folder.resolve().parent}",
+        )
     manifests = {place.name: read_manifest(place) for place in sorted(folder.iterdir()) if place.is_dir()}
     found = {name: manifest for name, manifest in manifests.items() if manifest is not None}
     if not found:
@@ -99,16 +109,25 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"no run is here: none of its folders has a manifest.json; found {inside}",
             where=str(folder),
-            hint="Give a run: the folder that `alignkit run` printed, runs/NAME, with a folder for each stage.",
+            hint="Give a run: the folder that `alignkit run` printed, runs/NAME, with a folder for each "
+            "stage.",
         )
-    return Run(folder.resolve().name, tuple(_read_stage(folder / name, found[name]) for name in _in_order(found)))
+    return Run(
+        folder.resolve().name, tuple(_read_stage(folder / name, found[name]) for name in _in_order(found))
+    )
 
 
 def _in_order(manifests: Mapping[str, Manifest]) -> list[str]:
-    """The names, each after those it reads. Folders that an earlier recipe left may read each other in a circle: cut at the first name."""
+    """The names, each after those it reads. Folders that an earlier recipe left may read each other in a
+    circle: cut at the first name.
+    """
     waiting, ordered = dict(sorted(manifests.items())), []
     while waiting:
-        ready = [name for name, manifest in waiting.items() if not (set(manifest.inputs.get("reads") or {}) - {name}) & set(waiting)]
+        ready = [
+            name
+            for name, manifest in waiting.items()
+            if not (set(manifest.inputs.get("reads") or {}) - {name}) & set(waiting)
+        ]
         name = next(iter(ready or waiting))
         ordered.append(name)
         del waiting[name]
@@ -143,13 +162,22 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _evaluation(path: Path, raw: Mapping[str, Any]) -> Evaluation:
     try:
         targets = {
-            name: {measure: Interval(**_numbers(value)) for measure, value in measures.items()} for name, measures in raw["targets"].items()
+            name: {measure: Interval(**_numbers(value)) for measure, value in measures.items()}
+            for name, measures in raw["targets"].items()
         }
-        calibration = {name: tuple(Bin(**part) for part in bins) for name, bins in (raw.get("calibration") or {}).items()}
+        calibration = {
+            name: tuple(Bin(**part) for part in bins) for name, bins in (raw.get("calibration") or {}).items()
+        }
         return Evaluation(
-            raw["kind"], raw["on"], targets, tuple(raw.get("rewards") or ()), raw.get("against"), raw.get("prompts"),
-            raw.get("per_prompt"), calibration,
-        )  # fmt: skip
+            raw["kind"],
+            raw["on"],
+            targets,
+            tuple(raw.get("rewards") or ()),
+            raw.get("against"),
+            raw.get("prompts"),
+            raw.get("per_prompt"),
+            calibration,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise _unreadable(path, error) from error
 
@@ -166,9 +194,12 @@ def _read_answers(path: Path) -> tuple[Answers, ...]:
     for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         try:
             raw = json.loads(line)
-            completions = {name: tuple(_text(text) for text in texts) for name, texts in raw["completions"].items()}
+            completions = {
+                name: tuple(_text(text) for text in texts) for name, texts in raw["completions"].items()
+            }
             scores = {
-                name: {reward: tuple(values) for reward, values in rewards.items()} for name, rewards in (raw.get("scores") or {}).items()
+                name: {reward: tuple(values) for reward, values in rewards.items()}
+                for name, rewards in (raw.get("scores") or {}).items()
             }
             answers.append(Answers(_text(raw["prompt"]), completions, scores))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -177,7 +208,9 @@ def _read_answers(path: Path) -> tuple[Answers, ...]:
 
 
 def _text(value: str | list[dict[str, str]]) -> str:
-    """A plain text as it is; a conversation as its messages, each after its role; a lone answer of the assistant as its content."""
+    """A plain text as it is; a conversation as its messages, each after its role; a lone answer of the
+    assistant as its content.
+    """
     if isinstance(value, str):
         return value
     if len(value) == 1 and value[0].get("role") == "assistant":
@@ -188,4 +221,6 @@ def _text(value: str | list[dict[str, str]]) -> str:
 def _unreadable(path: Path, error: Exception, line: int | None = None) -> UserError:
     where = f"{path}, line {line}" if line else str(path)
     hint = "Run the stage again: move its folder away, then `alignkit run` makes it anew."
-    return UserError(f"this file is not as alignkit writes it ({type(error).__name__}: {error})", where=where, hint=hint)
+    return UserError(
+        f"this file is not as alignkit writes it ({type(error).__name__}: {error})", where=where, hint=hint
+    )

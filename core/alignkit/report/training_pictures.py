@@ -1,4 +1,6 @@
-"""The metrics of a training stage over its steps: their values, smoothed, and a picture of small multiples."""
+"""The metrics of a training stage over its steps: their values, smoothed, and a picture of small
+multiples.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HELD_OUT, PROXY, KL = "held_out/", "rollouts/reward", "objective/kl"
-ELSEWHERE = ("step", "tokens_per_second", "memory_gb", "rollouts/seconds")  # told in words, or of no use in a picture
+# told in words, or of no use in a picture
+ELSEWHERE = ("step", "tokens_per_second", "memory_gb", "rollouts/seconds")
 MAIN = (PROXY, "rewards/", KL, "rollouts/")
 LAST = ("learning_rate", "grad_norm")
 BASELINE = "held_out/length_only_accuracy"
@@ -34,7 +37,9 @@ class Series:
 def series(records: Sequence[Mapping[str, float]], name: str) -> Series:
     """The metric's finite values."""
     kept = [record for record in records if has(record, name)]
-    return Series(tuple(float(record["step"]) for record in kept), tuple(float(record[name]) for record in kept))
+    return Series(
+        tuple(float(record["step"]) for record in kept), tuple(float(record[name]) for record in kept)
+    )
 
 
 def has(record: Mapping[str, float], name: str) -> bool:
@@ -43,7 +48,9 @@ def has(record: Mapping[str, float], name: str) -> bool:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """The centred running mean over about a twentieth of the values, fewer at the ends, so that it lags behind nothing."""
+    """The centred running mean over about a twentieth of the values, fewer at the ends, so that it lags
+    behind nothing.
+    """
     half = len(values) // 40 if len(values) >= SMOOTHED_FROM else 0
     means = []
     for place in range(len(values)):
@@ -53,16 +60,31 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def panel_names(records: Sequence[Mapping[str, float]], terms: Sequence[str] = ()) -> list[str]:
-    """The metrics to draw, in order of interest: losses, rewards, KL, the rest, log-probabilities, the optimizer's.
+    """The metrics to draw, in order of interest: losses, rewards, KL, the rest, log-probabilities, the
+    optimizer's.
 
-    A held-out metric shares the panel of its twin in training, and a reward that is the optimised one is drawn once.
-    terms: the objectives of a mixture, whose names stand before those of their metrics.
+    A held-out metric shares the panel of its twin in training, and a reward that is the optimised one is
+    drawn once. terms: the objectives of a mixture, whose names stand before those of their metrics.
     """
-    found = dict.fromkeys(name.removeprefix(HELD_OUT) for record in records for name in record if name != BASELINE and has(record, name))
+    found = dict.fromkeys(
+        name.removeprefix(HELD_OUT)
+        for record in records
+        for name in record
+        if name != BASELINE and has(record, name)
+    )
     bare = {name: split_term(name, terms)[1] for name in found}
     sampled = {name.removesuffix(PROXY) for name in found if bare[name] == PROXY}
-    repeated = {f"{of}{bare[name]}" for name in found for of in sampled if bare[name].startswith("rewards/") and name.startswith(of)}
-    names = [name for name in found if bare[name] not in ELSEWHERE and not (name in repeated and not _differs(records, name, terms))]
+    repeated = {
+        f"{of}{bare[name]}"
+        for name in found
+        for of in sampled
+        if bare[name].startswith("rewards/") and name.startswith(of)
+    }
+    names = [
+        name
+        for name in found
+        if bare[name] not in ELSEWHERE and not (name in repeated and not _differs(records, name, terms))
+    ]
     return sorted(names, key=lambda name: _interest(bare[name]))
 
 
@@ -87,7 +109,9 @@ def _interest(name: str) -> int:
 
 
 def curves(stage: Stage, look: Look) -> Picture | None:
-    """Small multiples of the stage's metrics, held-out values beside those of training; None before the first step."""
+    """Small multiples of the stage's metrics, held-out values beside those of training; None before the first
+    step.
+    """
     terms = terms_of(stage)
     known = panel_names(stage.metrics, terms)
     names = known[:MOST_PANELS]
@@ -107,9 +131,15 @@ def curves(stage: Stage, look: Look) -> Picture | None:
     if baseline.values:
         for panel, name in zip(axes, names, strict=True):
             if name.endswith(("accuracy", "accuracies")):
-                panel.axhline(baseline.values[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins")
+                panel.axhline(
+                    baseline.values[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins"
+                )
                 panel.legend(fontsize=7.5, frameon=False)
-    left_out = f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl." if len(known) > MOST_PANELS else ""
+    left_out = (
+        f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl."
+        if len(known) > MOST_PANELS
+        else ""
+    )
     return render(figure, f"{stage.name}-training", f"Training of {stage.name}, by step.{left_out}")
 
 
@@ -119,9 +149,18 @@ def _curve(panel: Axes, records: Sequence[Mapping[str, float]], name: str, look:
         panel.plot(training.steps, training.values, color=look.color, alpha=0.25, linewidth=0.8)
     if training.values:
         label = "training" if held_out.values else None
-        panel.plot(training.steps, smoothed(training.values), color=look.color, linewidth=1.6, label=label, marker=_dot(training))
+        panel.plot(
+            training.steps,
+            smoothed(training.values),
+            color=look.color,
+            linewidth=1.6,
+            label=label,
+            marker=_dot(training),
+        )
     if held_out.values:
-        panel.plot(held_out.steps, held_out.values, "o--", color=INK, linewidth=1, markersize=3.5, label="held out")
+        panel.plot(
+            held_out.steps, held_out.values, "o--", color=INK, linewidth=1, markersize=3.5, label="held out"
+        )
         panel.legend(fontsize=7.5, frameon=False)
 
 
@@ -134,5 +173,8 @@ def _differs(records: Sequence[Mapping[str, float]], name: str, terms: Sequence[
     """Whether it was measured and is not the optimised reward under its own name."""
     proxy = f"{split_term(name, terms)[0]}{PROXY}"
     return any(
-        has(record, name) and has(record, proxy) and not math.isclose(record[name], record[proxy], abs_tol=1e-9) for record in records
+        has(record, name)
+        and has(record, proxy)
+        and not math.isclose(record[name], record[proxy], abs_tol=1e-9)
+        for record in records
     )

@@ -17,7 +17,9 @@ class GrowingLayer(DynamicLayer):
         self.columns = columns
         self.buffers: tuple[Tensor, ...] = ()
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Append columns, and return all keys and values."""
         length = self.get_seq_length()
         if not self.is_initialized:
@@ -55,7 +57,9 @@ class GrowingLayer(DynamicLayer):
 
 
 def growing_cache(config: Any, columns: int) -> DynamicCache:
-    """An empty cache for a model of this config; layers that attend to everything get room for `columns` columns."""
+    """An empty cache for a model of this config; layers that attend to everything get room for `columns`
+    columns.
+    """
     cache = DynamicCache(config=config)
     cache.layers = [GrowingLayer(columns) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

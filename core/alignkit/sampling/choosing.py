@@ -10,12 +10,15 @@ from torch import Tensor
 from alignkit.sampling.sampler import Sampling
 
 
-def choose(logits: Tensor, uniform: Tensor, settings: Sampling, never: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def choose(
+    logits: Tensor, uniform: Tensor, settings: Sampling, never: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One token id a row and its log-probability under softmax(logits), both (B,).
 
-    The token inverts at `uniform` the cumulative distribution of softmax(logits / temperature), cut by `settings`' top_k, top_p and
-    min_p, in this order. Tokens as likely as the least likely one that is kept stay too. Temperature 0 takes the likeliest token.
-    logits (B, V); uniform (B,) in [0, 1); never (E,): ids that are not chosen. The log-probability is fp32 and knows none of the cuts.
+    The token inverts at `uniform` the cumulative distribution of softmax(logits / temperature), cut by
+    `settings`' top_k, top_p and min_p, in this order. Tokens as likely as the least likely one that is kept
+    stay too. Temperature 0 takes the likeliest token. logits (B, V); uniform (B,) in [0, 1); never (E,): ids
+    that are not chosen. The log-probability is fp32 and knows none of the cuts.
     """
     logits = logits.float()
     plain = settings.temperature == 1 and never is None
@@ -27,7 +30,8 @@ def choose(logits: Tensor, uniform: Tensor, settings: Sampling, never: Tensor | 
     else:
         peak = logits.amax(-1, keepdim=True)
         # In place where possible: fresh memory of this size costs more than the arithmetic.
-        weights = (logits - peak).div_(settings.temperature).exp_()  # (B, V): probabilities up to a factor, the largest 1
+        # (B, V): probabilities up to a factor, the largest 1
+        weights = (logits - peak).div_(settings.temperature).exp_()
         if normalizer is None:  # the same exponentials, so a sum is all it takes
             normalizer = weights.sum(-1, keepdim=True).log_() + peak
         chosen = _invert(_cut(weights, logits, settings), uniform)
@@ -49,7 +53,9 @@ def _cut(weights: Tensor, logits: Tensor, settings: Sampling) -> Tensor:
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
-    """The token (B, 1) at which the cumulative weights, made in the place of `weights` (B, V), exceed their share `uniform` (B,)."""
+    """The token (B, 1) at which the cumulative weights, made in the place of `weights` (B, V), exceed their
+    share `uniform` (B,).
+    """
     cumulative = weights.cumsum_(-1)
     total = cumulative[:, -1:]
     # Strictly below the total, whatever the rounding, so that the token found has a probability above 0.
@@ -60,7 +66,8 @@ def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
 def _nucleus(weights: Tensor, top_p: float) -> None:
     """Set `weights` (B, V) to 0 outside the nucleus. Tokens as likely as its least likely one stay too."""
     total = weights.sum(-1, keepdim=True)  # (B, 1)
-    # Tokens below this share have less than 1 - top_p together, so none is in the nucleus: sorting all V would be slow.
+    # Tokens below this share have less than 1 - top_p together, so none is in the nucleus: sorting all V
+    # would be slow.
     rows, tokens = (weights >= total * ((1 - top_p) / weights.shape[-1])).nonzero(as_tuple=True)
     count = torch.bincount(rows, minlength=len(weights))
     place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]

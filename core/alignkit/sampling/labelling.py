@@ -1,4 +1,6 @@
-"""Scores of completions by a registered reward, and the ranking that scores give a group, with or without noise."""
+"""Scores of completions by a registered reward, and the ranking that scores give a group, with or without
+noise.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ HINT = "A reward returns one finite number for each completion, or None where it
 
 @dataclass(frozen=True)
 class WeightedReward:
-    """One reward of a weighted list. call: the registered reward; None where `name` is a stage that trained a reward model.
+    """One reward of a weighted list. call: the registered reward; None where `name` is a stage that trained a
+    reward model.
 
     standardize: over each batch of scores, to mean 0 and deviation 1, before it is weighted.
     """
@@ -47,14 +50,17 @@ def score(
 ) -> list[float | None]:
     """What `reward`, registered as `name`, gives each of the N completions; None where it abstains.
 
-    prompts, completions, ids and each of `columns` have N entries; ids are the completions' tokens, which the reward gets as
-    `completion_ids`. Raises UserError where the reward fails or its answer is not N finite numbers or Nones.
+    prompts, completions, ids and each of `columns` have N entries; ids are the completions' tokens, which the
+    reward gets as `completion_ids`. Raises UserError where the reward fails or its answer is not N finite
+    numbers or Nones.
     """
     where = f"reward {name!r}"
     call = reward.score if isinstance(reward, Reward) else reward
     for taken in ARGUMENTS & set(columns):
         hint = f"Give the column another name: `rename: {{{taken}: OTHER}}` in the recipe's data entry."
-        raise UserError(f"the data has a column {taken!r}, which is an argument of every reward", where=where, hint=hint)
+        raise UserError(
+            f"the data has a column {taken!r}, which is an argument of every reward", where=where, hint=hint
+        )
     try:
         answer = call(prompts=prompts, completions=completions, completion_ids=ids, **columns)
         if isinstance(answer, Iterator):
@@ -63,25 +69,35 @@ def score(
         raise
     except Exception as error:
         cause = f"{type(error).__name__}: {error}"
-        raise UserError(f"it failed on {_batch(prompts)}: {cause}", where=where, hint="Mend the plugin that registers it.") from error
+        raise UserError(
+            f"it failed on {_batch(prompts)}: {cause}", where=where, hint="Mend the plugin that registers it."
+        ) from error
     try:
         scores = list(answer) if not isinstance(answer, str | Mapping) else None
     except TypeError:
         scores = None
     if scores is None:
-        raise UserError(f"found {_short(answer)} for {_batch(prompts)}, expected a list of {len(completions)}", where=where, hint=HINT)
+        raise UserError(
+            f"found {_short(answer)} for {_batch(prompts)}, expected a list of {len(completions)}",
+            where=where,
+            hint=HINT,
+        )
     if len(scores) != len(completions):
         raise UserError(
-            f"found {len(scores)} scores for {_batch(prompts)}, expected {len(completions)}, one a completion", where=where, hint=HINT
+            f"found {len(scores)} scores for {_batch(prompts)}, expected {len(completions)}",
+            where=where,
+            hint=HINT,
         )
-    return [finite(value, "score", prompt, where, HINT) for value, prompt in zip(scores, prompts, strict=True)]
+    return [
+        finite(value, "score", prompt, where, HINT) for value, prompt in zip(scores, prompts, strict=True)
+    ]
 
 
 def rank(scores: Sequence[float], noise: float, rng: Uniform) -> list[float]:
     """The rank of each of a group's scores, 0 the best. Without noise, equal scores share the better rank.
 
-    With noise τ > 0, a draw of the Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs follow
-    P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
+    With noise τ > 0, a draw of the Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs
+    follow P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
     (Yellott, 1977, doi:10.1016/0022-2496(77)90026-8).
     """
     if noise < 0:
@@ -96,7 +112,9 @@ def _gumbel(rng: Uniform) -> float:
 
 
 def finite(value: Any, what: str, prompt: Any, where: str, hint: str) -> float | None:
-    """A finite number as a float, None as it is; those of numpy and tensors of one element are numbers too. Raises UserError for others."""
+    """A finite number as a float, None as it is; those of numpy and tensors of one element are numbers too.
+    Raises UserError for others.
+    """
     if value is None:
         return None
     number = value
@@ -104,7 +122,9 @@ def finite(value: Any, what: str, prompt: Any, where: str, hint: str) -> float |
         with suppress(ValueError, RuntimeError):  # several elements, which the next line refuses
             number = value.item()
     if not isinstance(number, Real) or not _is_finite(number):
-        raise UserError(f"found the {what} {_short(value)} for the prompt {_short(prompt)}", where=where, hint=hint)
+        raise UserError(
+            f"found the {what} {_short(value)} for the prompt {_short(prompt)}", where=where, hint=hint
+        )
     return float(number)
 
 

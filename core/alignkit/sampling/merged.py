@@ -1,4 +1,6 @@
-"""An unquantized copy of the base with a role's adapter merged in: decoding through a quantized base dequantizes it at every token."""
+"""An unquantized copy of the base with a role's adapter merged in: decoding through a quantized base
+dequantizes it at every token.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from alignkit.models.base import Base
 from alignkit.models.roles import Roles
 
-MARGIN = 2  # the copy may take a half of the free memory: training, or the cache of keys and values, needs the rest
+# the copy may take a half of the free memory: training, or the cache of keys and values, needs the rest
+MARGIN = 2
 
 
 class MergedCopy:
-    """A plain causal language model beside the base, in the dtype that the base computes in. `load` fills it."""
+    """A plain causal language model beside the base, in the dtype that the base computes in. `load` fills
+    it.
+    """
 
     def __init__(self, roles: Roles) -> None:
         self.roles = roles
@@ -30,10 +35,13 @@ class MergedCopy:
 
     @torch.no_grad()
     def load(self, role: str) -> PreTrainedModel:
-        """The copy, all its weights made anew: W + scaling·B·A, added in fp32, of the role's adapter as it is now."""
+        """The copy, all its weights made anew: W + scaling·B·A, added in fp32, of the role's adapter as it is
+        now.
+        """
         adapter = self.roles.roles[role].adapter
         base: Any = self.roles.base.model
-        adapted: dict[nn.Parameter, bool] = {}  # the parameters filled so far, and whether an adapter changed them
+        # the parameters filled so far, and whether an adapter changed them
+        adapted: dict[nn.Parameter, bool] = {}
         for path, module in self.model.named_modules():
             source = base.get_submodule(path)
             layer = source.get_base_layer() if isinstance(source, BaseTunerLayer) else source
@@ -61,7 +69,9 @@ class MergedCopy:
 
 
 def mergeable(base: Base) -> bool:
-    """Whether `load` knows how the base's adapters change it: PEFT wraps the parameters of experts, which are no layer's `weight`."""
+    """Whether `load` knows how the base's adapters change it: PEFT wraps the parameters of experts, which are
+    no layer's `weight`.
+    """
     return not any(isinstance(module, ParamWrapper) for module in base.model.modules())
 
 
@@ -73,7 +83,11 @@ def fits(base: Base, device: torch.device) -> bool:
 def free(device: torch.device) -> int:
     """Free bytes: of a GPU, what PyTorch keeps without using it counts as free."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
     return psutil.virtual_memory().available
 
 
@@ -83,7 +97,9 @@ def is_quantized(base: Base) -> bool:
 
 
 def _unfilled(base: Base) -> PreTrainedModel:
-    """A model of the base's architecture, its weights not yet set, its other tensors (rotary frequencies) as its own code makes them."""
+    """A model of the base's architecture, its weights not yet set, its other tensors (rotary frequencies) as
+    its own code makes them.
+    """
     config: Any = copy.deepcopy(base.model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -95,14 +111,18 @@ def _unfilled(base: Base) -> PreTrainedModel:
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter not in rooms:
-                rooms[parameter] = nn.Parameter(torch.empty_like(parameter, device=base.device), requires_grad=False)
+                rooms[parameter] = nn.Parameter(
+                    torch.empty_like(parameter, device=base.device), requires_grad=False
+                )
             module.register_parameter(name, rooms[parameter])
     return model.to(base.device).eval()
 
 
 def _change(source: Any, adapter: str | None) -> Tensor | None:
     """What the adapter adds to the weight of its layer, None where it adds nothing."""
-    adapted = adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
+    adapted = (
+        adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
+    )
     return cast(Any, source).get_delta_weight(adapter).float() if adapted else None
 
 

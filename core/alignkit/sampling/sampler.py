@@ -1,4 +1,6 @@
-"""What draws completions: its settings, what it returns, and the class that a plugin subclasses. Nothing here imports torch."""
+"""What draws completions: its settings, what it returns, and the class that a plugin subclasses. Nothing here
+imports torch.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,13 @@ LEAST_TEMPERATURE = 0.01  # above 0: logits divided by less overflow
 class Sampling:
     """How to sample. Temperature 0 takes the likeliest token.
 
-    top_k, top_p, min_p: after the temperature, in this order, each on what the one before left: the k likeliest tokens (0: all),
-    the fewest likeliest whose probability reaches p (Holtzman et al., 2020, arXiv:1904.09751), those at least min_p times as
-    likely as the likeliest (Nguyen et al., 2024, arXiv:2407.01082).
-    min_tokens: so many tokens are drawn before one that may end the completion. stop: texts that end a completion.
-    seed, step: with a prompt's number and a sample's place they decide the sample; `step` is for samples of one prompt at different
-    times. batch_size: prompts computed together, where the sampler decides by that.
+    top_k, top_p, min_p: after the temperature, in this order, each on what the one before left: the k
+    likeliest tokens (0: all), the fewest likeliest whose probability reaches p (Holtzman et al., 2020,
+    arXiv:1904.09751), those at least min_p times as likely as the likeliest (Nguyen et al., 2024,
+    arXiv:2407.01082). min_tokens: so many tokens are drawn before one that may end the completion. stop:
+    texts that end a completion. seed, step: with a prompt's number and a sample's place they decide the
+    sample; `step` is for samples of one prompt at different times. batch_size: prompts computed together,
+    where the sampler decides by that.
     """
 
     per_prompt: int = 4
@@ -43,9 +46,10 @@ class Sampling:
 class Drawn:
     """One completion, of T tokens.
 
-    tokens: T ids, end-of-sequence included where the model produced it; after a stop string, up to the token that completes it,
-    and no end-of-sequence is appended. logps: T numbers, log π(y_t | x, y_<t) under the model itself (temperature 1, nothing
-    cut off), as the sampler computed them. finished: ended by end-of-sequence or a stop string, not by `max_tokens`.
+    tokens: T ids, end-of-sequence included where the model produced it; after a stop string, up to the token
+    that completes it, and no end-of-sequence is appended. logps: T numbers, log π(y_t | x, y_<t) under the
+    model itself (temperature 1, nothing cut off), as the sampler computed them. finished: ended by
+    end-of-sequence or a stop string, not by `max_tokens`.
     """
 
     tokens: list[int]
@@ -59,12 +63,16 @@ class Sampler:
     name: ClassVar[str]
 
     def __init__(self, roles: Roles, weights: Weights = "auto") -> None:
-        """weights: what to compute with; merged: an unquantized copy of the base with the adapter in it, quantized: the base as it is."""
+        """weights: what to compute with; merged: an unquantized copy of the base with the adapter in it,
+        quantized: the base as it is.
+        """
         self.roles, self.weights = roles, weights
 
     @classmethod
     def missing(cls) -> str | None:
-        """Why it cannot be used here (a package that is not installed, and how to install it), None where it can."""
+        """Why it cannot be used here (a package that is not installed, and how to install it), None where it
+        can.
+        """
         return None
 
     @property
@@ -86,6 +94,7 @@ class Sampler:
     ) -> list[list[Drawn]]:
         """Completion k of prompt i at [i][k], from the role as its adapter is now.
 
-        numbers: each prompt's number in its data set, its place in `prompts` where None. progress(done, total) counts prompts.
+        numbers: each prompt's number in its data set, its place in `prompts` where None. progress(done,
+        total) counts prompts.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no `sample`")

@@ -1,4 +1,6 @@
-"""alignkit's own sampler, registered through the hook that plugins use, and where every sampler is made by its name."""
+"""alignkit's own sampler, registered through the hook that plugins use, and where every sampler is made by
+its name.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +18,35 @@ if TYPE_CHECKING:
     from alignkit.sampling.merged import MergedCopy
 
 
-def make_sampler(registry: Registry, name: str, roles: Roles, weights: Weights = "auto", *, where: str | None = None) -> Sampler:
+def make_sampler(
+    registry: Registry, name: str, roles: Roles, weights: Weights = "auto", *, where: str | None = None
+) -> Sampler:
     """The sampler registered as `name`, on `roles`; see `find_sampler`."""
     return find_sampler(registry, name, where)(roles, weights)
 
 
 def find_sampler(registry: Registry, name: str, where: str | None = None) -> type[Sampler]:
-    """The class registered as `name`. Raises UserError, at the key path `where`, for no such sampler or one that cannot be used here."""
+    """The class registered as `name`. Raises UserError, at the key path `where`, for no such sampler or one
+    that cannot be used here.
+    """
     cls = registry.samplers.get(name, where)
     missing = cls.missing()
     if missing is not None:
         usable = sorted(other for other, found in registry.samplers.items.items() if found.missing() is None)
-        raise UserError(f"the sampler {name!r} cannot be used here: {missing}", where=where, hint=f"Usable here: {', '.join(usable)}.")
+        raise UserError(
+            f"the sampler {name!r} cannot be used here: {missing}",
+            where=where,
+            hint=f"Usable here: {', '.join(usable)}.",
+        )
     return cls
 
 
 class EngineSampler(Sampler):
     """The rollout engine of `alignkit.sampling.engine`, on the model that trains.
 
-    weights auto: a merged copy where it fits into the free memory twice, kept for the sampler's life and made anew at each `sample`.
-    Where merging would change nothing, an unquantized base without an adapter, the base itself.
+    weights auto: a merged copy where it fits into the free memory twice, kept for the sampler's life and made
+    anew at each `sample`. Where merging would change nothing, an unquantized base without an adapter, the
+    base itself.
     """
 
     name = "engine"
@@ -43,7 +54,8 @@ class EngineSampler(Sampler):
     def __init__(self, roles: Roles, weights: Weights = "auto") -> None:
         super().__init__(roles, weights)
         self._copy: MergedCopy | None = None
-        self._fits: bool | None = None  # found out once: a sampler that changed its weights midway would change its samples' rounding
+        # found out once: a sampler that changed its weights midway would change its samples' rounding
+        self._fits: bool | None = None
 
     def sample(
         self,
@@ -59,14 +71,29 @@ class EngineSampler(Sampler):
 
         base = self.roles.base
         with self._model(role) as model:
-            return sample(model, prompts, settings, eos=self.ends, pad=base.pad, text=self._text, numbers=numbers, progress=progress)
+            return sample(
+                model,
+                prompts,
+                settings,
+                eos=self.ends,
+                pad=base.pad,
+                text=self._text,
+                numbers=numbers,
+                progress=progress,
+            )
 
     def _text(self, ids: list[int]) -> str:
         """The text in which stop strings are looked for, special tokens spelled out."""
-        return str(self.roles.base.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            self.roles.base.tokenizer.decode(
+                ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
 
     def _model(self, role: str) -> AbstractContextManager[Any]:
-        """The model to sample from: the copy with the role's adapter merged in, or the base with the adapter active."""
+        """The model to sample from: the copy with the role's adapter merged in, or the base with the adapter
+        active.
+        """
         copy = self._merged(role)
         return self.roles.active(role) if copy is None else nullcontext(copy.load(role))
 
@@ -80,11 +107,15 @@ class EngineSampler(Sampler):
         if self._fits is None:
             self._fits = mergeable(base) and fits(base, base.device)
         if not self._fits and self.weights == "merged" and not mergeable(base):
-            raise UserError("the adapters of this base's experts cannot be merged into a copy", hint="Sample with quantized weights.")
+            raise UserError(
+                "the adapters of this base's experts cannot be merged into a copy",
+                hint="Sample with quantized weights.",
+            )
         if not self._fits and self.weights == "merged":
             need, found = MARGIN * MergedCopy.bytes(base) / 2**30, free(base.device) / 2**30
             raise UserError(
-                f"no room for merged weights on {base.device}: {need:.1f} GiB are needed (the copy twice), {found:.1f} GiB are free",
+                f"no room for merged weights on {base.device}: {need:.1f} GiB are needed (the copy twice), "
+                f"{found:.1f} GiB are free",
                 hint="Sample with quantized weights, or free memory.",
             )
         if self._fits and self._copy is None:

@@ -22,23 +22,33 @@ Numbers = list[list[float | None]]
 
 @dataclass(frozen=True)
 class Scores:
-    """total: the weighted sum, None where one of its rewards abstained. each: every reward's own scores, as they are."""
+    """total: the weighted sum, None where one of its rewards abstained. each: every reward's own scores, as
+    they are.
+    """
 
     total: Numbers
     each: dict[str, Numbers]
 
     def means(self) -> dict[str, float]:
         """The mean of each reward; one that abstained from everything is left out."""
-        found = {name: [v for values in numbers for v in values if v is not None] for name, numbers in self.each.items()}
+        found = {
+            name: [v for values in numbers for v in values if v is not None]
+            for name, numbers in self.each.items()
+        }
         return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 class Scorer:
-    """Scores completions by `rewards`; `watch` is measured besides. Reward-model stages become frozen roles of `roles`, which may be
-    None where there are none. budget: tokens computed at once."""
+    """Scores completions by `rewards`; `watch` is measured besides. Reward-model stages become frozen roles
+    of `roles`, which may be None where there are none. budget: tokens computed at once."""
 
     def __init__(
-        self, rewards: Sequence[WeightedReward], roles: Roles | None, run: Path, budget: int, watch: Sequence[WeightedReward] = ()
+        self,
+        rewards: Sequence[WeightedReward],
+        roles: Roles | None,
+        run: Path,
+        budget: int,
+        watch: Sequence[WeightedReward] = (),
     ) -> None:
         self.rewards, self.watch, self.roles, self.budget = tuple(rewards), tuple(watch), roles, budget
         for reward in (*rewards, *watch):
@@ -52,9 +62,14 @@ class Scorer:
         """The scores of each example's completions. groups: their token ids, which reward models read."""
         named = {reward.name: reward for reward in (*self.rewards, *self.watch)}
         each = {name: self._one(reward, examples, groups) for name, reward in named.items()}
-        weighted = [(r.weight, _standardized(each[r.name]) if r.standardize else each[r.name]) for r in self.rewards]
+        weighted = [
+            (r.weight, _standardized(each[r.name]) if r.standardize else each[r.name]) for r in self.rewards
+        ]
         total = [
-            [_sum([(weight, numbers[i][k]) for weight, numbers in weighted]) for k in range(len(example.completions))]
+            [
+                _sum([(weight, numbers[i][k]) for weight, numbers in weighted])
+                for k in range(len(example.completions))
+            ]
             for i, example in enumerate(examples)
         ]
         return Scores(total, each)
@@ -81,11 +96,15 @@ class Scorer:
 
 
 def best_of(samples: Sequence[T], scores: Sequence[float | None], n: int) -> list[T]:
-    """Of each `n` samples in turn the one with the highest score; the first of equals, and where the reward has no opinion of any."""
+    """Of each `n` samples in turn the one with the highest score; the first of equals, and where the reward
+    has no opinion of any.
+    """
     kept = []
     for start in range(0, len(samples), n):
         window = range(start, start + n)
-        kept.append(samples[max(window, key=lambda k: (-math.inf if (value := scores[k]) is None else value, -k))])
+        kept.append(
+            samples[max(window, key=lambda k: (-math.inf if (value := scores[k]) is None else value, -k))]
+        )
     return kept
 
 
@@ -94,7 +113,11 @@ def _role(reward: WeightedReward) -> str:
 
 
 def _sum(terms: list[tuple[float, float | None]]) -> float | None:
-    return None if any(value is None for _, value in terms) else sum(weight * value for weight, value in terms if value is not None)
+    return (
+        None
+        if any(value is None for _, value in terms)
+        else sum(weight * value for weight, value in terms if value is not None)
+    )
 
 
 def _standardized(numbers: Numbers) -> Numbers:
@@ -103,4 +126,7 @@ def _standardized(numbers: Numbers) -> Numbers:
     mean = float(np.mean(known)) if known else 0.0
     # Equal numbers have a rounded mean, and a deviation that is rounding alone.
     deviation = float(np.std(known)) if known and min(known) < max(known) else 0.0
-    return [[None if value is None else (value - mean) / deviation if deviation > 0 else 0.0 for value in values] for values in numbers]
+    return [
+        [None if value is None else (value - mean) / deviation if deviation > 0 else 0.0 for value in values]
+        for values in numbers
+    ]

@@ -27,7 +27,9 @@ class StopWatch:
         return found
 
     def _shorten(self, text: str) -> None:
-        """Keep the last tokens alone where their text is the end of the window's: not so within a character of several tokens."""
+        """Keep the last tokens alone where their text is the end of the window's: not so within a character
+        of several tokens.
+        """
         newest = self.window[-self.longest - 8 :]
         end = self.text(newest)
         if len(end) >= self.longest and text.endswith(end):

@@ -15,7 +15,12 @@ from alignkit.stages.sample import run_sample
 from alignkit.stages.train import run_train
 from alignkit.stages.workshop import Workshop
 
-RUN = {recipe.Train: run_train, recipe.Sample: run_sample, recipe.Label: run_label, recipe.Evaluate: run_evaluate}
+RUN = {
+    recipe.Train: run_train,
+    recipe.Sample: run_sample,
+    recipe.Label: run_label,
+    recipe.Evaluate: run_evaluate,
+}
 
 
 def run_stage(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""`evaluate`: samples of several policies on held-out prompts, or several reward models on held-out pairs, measured side by side."""
+"""`evaluate`: samples of several policies on held-out prompts, or several reward models on held-out pairs,
+measured side by side.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ def run_evaluate(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[st
     found = _policies(planned, stage, shop, folder) if planned.measures else _reward_models(stage, shop)
     write_text(folder / EVALUATION, json.dumps(found, indent=2) + "\n")
     shop.display.table(found["targets"])
-    return {"targets": {name: {key: value["mean"] for key, value in values.items()} for name, values in found["targets"].items()}}
+    return {
+        "targets": {
+            name: {key: value["mean"] for key, value in values.items()}
+            for name, values in found["targets"].items()
+        }
+    }
 
 
 def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
@@ -45,23 +52,33 @@ def _reward_models(stage: recipe.Evaluate, shop: Workshop) -> dict[str, Any]:
     for target in stage.evaluate:
         with shop.roles() as roles:
             roles.add("reward", trainable=False, start=shop.adapter(target.stage))
-            scores = signals_by_group(roles, dataset.groups, range(len(dataset)), ["reward"], BUDGET)["scores"]
-        targets[target.name], curves[target.name] = judge(dataset.groups, [scores[i].tolist() for i in range(len(dataset))], shop.seed)
+            scores = signals_by_group(roles, dataset.groups, range(len(dataset)), ["reward"], BUDGET)[
+                "scores"
+            ]
+        targets[target.name], curves[target.name] = judge(
+            dataset.groups, [scores[i].tolist() for i in range(len(dataset))], shop.seed
+        )
     return {"kind": "reward models", "on": stage.on, "targets": targets, "calibration": curves}
 
 
 def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, folder: Path) -> dict[str, Any]:
     dataset = shop.load(stage.on, Prompts, stage.max_length, stage.max_tokens)
     if not stage.whole:
-        shop.display.note("these samples are sharpened, cut off or forbidden an early end: no divergence can be estimated from them")
+        shop.display.note(
+            "these samples are sharpened, cut off or forbidden an early end: no divergence "
+            "can be estimated from them"
+        )
     against = recipe.Target(stage=stage.against)
     best = {target.name: rewards for target, rewards in zip(stage.evaluate, planned.best, strict=True)}
     targets = stage.evaluate if against.name in best else (against, *stage.evaluate)
     records = {}
     for number, target in enumerate(targets):
-        file = folder / "targets" / f"{number}.json"  # a killed evaluation goes on with the targets it has not done
+        # a killed evaluation goes on with the targets it has not done
+        file = folder / "targets" / f"{number}.json"
         if not file.is_file():
-            record = _sample_target(target, replace(planned, best=(best.get(target.name, ()),)), stage, shop, dataset)
+            record = _sample_target(
+                target, replace(planned, best=(best.get(target.name, ()),)), stage, shop, dataset
+            )
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
         shop.display.advance("evaluate", number + 1, len(targets), {})
@@ -69,18 +86,29 @@ def _policies(planned: PlannedStage, stage: recipe.Evaluate, shop: Workshop, fol
         {
             "prompt": example.prompt,
             "completions": {name: record["texts"][i] for name, record in records.items()},
-            "scores": {name: {reward: values[i] for reward, values in record["scores"].items()} for name, record in records.items()},
+            "scores": {
+                name: {reward: values[i] for reward, values in record["scores"].items()}
+                for name, record in records.items()
+            },
         }
         for i, example in enumerate(dataset.examples)
     ]
     write_text(folder / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     rewards = [reward.name for reward in planned.rewards]
     prompts = [example.prompt for example in dataset.examples]
-    table = {name: _row(prompts, record, records[against.name], rewards, planned, shop) for name, record in records.items()}
+    table = {
+        name: _row(prompts, record, records[against.name], rewards, planned, shop)
+        for name, record in records.items()
+    }
     return {
-        "kind": "policies", "on": stage.on, "against": stage.against, "prompts": len(dataset), "per_prompt": stage.per_prompt,
-        "rewards": rewards, "targets": table,
-    }  # fmt: skip
+        "kind": "policies",
+        "on": stage.on,
+        "against": stage.against,
+        "prompts": len(dataset),
+        "per_prompt": stage.per_prompt,
+        "rewards": rewards,
+        "targets": table,
+    }
 
 
 def _sample_target(
@@ -91,42 +119,64 @@ def _sample_target(
         roles.add("policy", trainable=False, start=shop.adapter(target.stage))
         roles.add("reference", trainable=False, start=shop.adapter(stage.against))
         sampler = make_sampler(shop.registry, stage.sampler, roles, stage.weights)
-        settings = shop.sampling(stage, stage.per_prompt * target.best_of, max(1, stage.batch_size // target.best_of))
+        settings = shop.sampling(
+            stage, stage.per_prompt * target.best_of, max(1, stage.batch_size // target.best_of)
+        )
         drawn = sampler.sample("policy", [group.prompt for group in dataset.groups], settings)
         chosen = [0.0] * len(drawn)  # how far the choice moves from the policy's own samples, of each prompt
         if target.best_of > 1:
             chooser = Scorer(planned.best[0], roles, shop.folder, BUDGET)
             totals = chooser(*shop.written(dataset.examples, dataset.groups, drawn)).total
             chosen = [best_of_divergence(scores, target.best_of) for scores in totals]
-            drawn = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
+            drawn = [
+                best_of(samples, scores, target.best_of)
+                for samples, scores in zip(drawn, totals, strict=True)
+            ]
         examples, groups = shop.written(dataset.examples, dataset.groups, drawn)
         scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups).each
-        ratios = _log_ratios(roles, groups, same=target.stage == stage.against) if stage.whole else [[] for _ in groups]
+        ratios = (
+            _log_ratios(roles, groups, same=target.stage == stage.against)
+            if stage.whole
+            else [[] for _ in groups]
+        )
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
         "finished": [[bool(value) for value in group.columns["finished"]] for group in groups],
-        "log_ratios": [[ratio + more for ratio in of_prompt] for of_prompt, more in zip(ratios, chosen, strict=True)],
+        "log_ratios": [
+            [ratio + more for ratio in of_prompt] for of_prompt, more in zip(ratios, chosen, strict=True)
+        ],
         "scores": scores,
     }
 
 
 def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:
-    """log π(y | x) − log π'(y | x) of each completion, π the policy and π' the reference; 0 where they are the same."""
+    """log π(y | x) − log π'(y | x) of each completion, π the policy and π' the reference; 0 where they are
+    the same.
+    """
     if same:
         return [[0.0] * len(group.completions) for group in groups]
     found = signals_by_group(roles, groups, range(len(groups)), ["policy", "reference"], BUDGET)
     ratios = []
     for index, group in enumerate(groups):
-        parts = (found["logps"][index] - found["reference_logps"][index]).split([len(tokens) for tokens in group.completions])
+        parts = (found["logps"][index] - found["reference_logps"][index]).split(
+            [len(tokens) for tokens in group.completions]
+        )
         ratios.append([float(part.sum()) for part in parts])
     return ratios
 
 
 def _row(
-    prompts: list[Text], record: dict[str, Any], against: dict[str, Any], rewards: list[str], planned: PlannedStage, shop: Workshop
+    prompts: list[Text],
+    record: dict[str, Any],
+    against: dict[str, Any],
+    rewards: list[str],
+    planned: PlannedStage,
+    shop: Workshop,
 ) -> dict[str, Any]:
-    """A target's line of the table: each reward, its win rate, and every measure, as intervals over prompts."""
+    """A target's line of the table: each reward, its win rate, and every measure, as intervals over
+    prompts.
+    """
     row: dict[str, list[float | None]] = {}
     for name in rewards:
         row[name] = [_mean(values) for values in record["scores"][name]]

@@ -27,7 +27,9 @@ BUDGET = 4096  # tokens a reward model scores at once
 
 
 def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
-    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with the noise of a Plackett–Luce choice if asked."""
+    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with the noise of a
+    Plackett–Luce choice if asked.
+    """
     stage = planned.stage
     assert isinstance(stage, recipe.Label)
     examples, groups, report, blank = _read(shop, stage)
@@ -41,24 +43,50 @@ def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
         if judged:
             values = [total for total in totals if total is not None]
             kept += values
-            lines.append(line(select(example, judged), ranks=rank(values, stage.noise, generator), rewards=values))
+            lines.append(
+                line(select(example, judged), ranks=rank(values, stage.noise, generator), rewards=values)
+            )
     if not lines:
-        raise UserError("the reward abstained from every completion", where=f"stages.{planned.name}", hint="Nothing is left to learn from.")
-    write_text(folder / RANKED, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in lines))
+        raise UserError(
+            "the reward abstained from every completion",
+            where=f"stages.{planned.name}",
+            hint="Nothing is left to learn from.",
+        )
+    write_text(
+        folder / RANKED, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in lines)
+    )
     mean, names = float(np.mean(kept)), " + ".join(reward.name for reward in planned.rewards)
     dropped = sum(reason.count for reason in report.dropped.values())
-    left_out = f"; left out: {dropped} bad rows, {blank} empty, {abstained} without an opinion" if dropped or blank or abstained else ""
-    shop.display.note(f"{len(kept)} completions of {len(lines)} prompts ranked by {names}, mean {mean:.3f}{left_out}")
-    counts = {"prompts": len(lines), "completions": len(kept), "dropped": dropped, "abstained": abstained, "empty": blank}
+    left_out = (
+        f"; left out: {dropped} bad rows, {blank} empty, {abstained} without an opinion"
+        if dropped or blank or abstained
+        else ""
+    )
+    shop.display.note(
+        f"{len(kept)} completions of {len(lines)} prompts ranked by {names}, mean {mean:.3f}{left_out}"
+    )
+    counts = {
+        "prompts": len(lines),
+        "completions": len(kept),
+        "dropped": dropped,
+        "abstained": abstained,
+        "empty": blank,
+    }
     return {**counts, "mean_reward": mean}
 
 
 def _read(shop: Workshop, stage: recipe.Label) -> tuple[list[Example], list[Group], Report, int]:
-    """The completions to rank, as text and as tokens, what became of the rows, and how many completions were empty.
+    """The completions to rank, as text and as tokens, what became of the rows, and how many completions were
+    empty.
 
-    Stops after the data's `limit` of usable rows. Raises UserError for bad rows under `on_bad: error`, and where nothing is to be ranked.
+    Stops after the data's `limit` of usable rows. Raises UserError for bad rows under `on_bad: error`, and
+    where nothing is to be ranked.
     """
-    spec, where, tokenization = shop.data(stage.label), f"data.{stage.label}", shop.tokenization(stage.max_length)
+    spec, where, tokenization = (
+        shop.data(stage.label),
+        f"data.{stage.label}",
+        shop.tokenization(stage.max_length),
+    )
     examples, groups, blank, tally = [], [], 0, Tally(stage.label)
     for place, _, example in read_examples(spec, shop.registry.formats.items, where):
         tally.rows += 1

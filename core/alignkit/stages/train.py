@@ -26,7 +26,9 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
     stage = planned.stage
     assert isinstance(stage, recipe.Train)
     data = [shop.split(term, planned, stage) for term in planned.terms]
-    reports = {term.on: dataset.report.to_dict() for term, (dataset, _) in zip(planned.terms, data, strict=True)}
+    reports = {
+        term.on: dataset.report.to_dict() for term, (dataset, _) in zip(planned.terms, data, strict=True)
+    }
     write_text(folder / "data.json", json.dumps(reports, indent=2) + "\n")
     project = f"{shop.plan.recipe.name}-{planned.name}"
     with (
@@ -36,18 +38,25 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
         draw = None
         if any(term.online for term in planned.terms):
             scorer = Scorer(planned.rewards, roles, shop.folder, 2 * stage.micro_batch_tokens, planned.watch)
-            draw = (make_sampler(shop.registry, stage.sampling.sampler, roles, stage.sampling.weights), scorer)
+            draw = (
+                make_sampler(shop.registry, stage.sampling.sampler, roles, stage.sampling.weights),
+                scorer,
+            )
         terms = [
             TrainingTerm(
                 term.objective,
                 term.weight,
                 dataset.groups,
                 held_out.groups if held_out is not None else (),
-                PolicyDraw(dataset, *draw, shop, shop.sampling(stage.sampling, 1)) if term.online and draw else None,
+                PolicyDraw(dataset, *draw, shop, shop.sampling(stage.sampling, 1))
+                if term.online and draw
+                else None,
             )
             for term, (dataset, held_out) in zip(planned.terms, data, strict=True)
         ]
-        trainer = Trainer(roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=track)
+        trainer = Trainer(
+            roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=track
+        )
         held_out_metrics = trainer.run()
         for name, place in adapter_folders(roles).items():
             roles.save(name, folder / place)
@@ -56,7 +65,9 @@ def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, 
 
 @dataclass(frozen=True)
 class PolicyDraw:
-    """Draws completions of a data set's prompts from the policy and scores them: what rollouts need of a stage."""
+    """Draws completions of a data set's prompts from the policy and scores them: what rollouts need of a
+    stage.
+    """
 
     dataset: Dataset
     sampler: Sampler
@@ -67,7 +78,12 @@ class PolicyDraw:
     def sample(self, prompts: Sequence[int], step: int, per_prompt: int) -> list[list[Drawn]]:
         """Completions of each prompt, a function of (seed, step, prompt)."""
         settings = replace(self.settings, per_prompt=per_prompt, step=step)
-        return self.sampler.sample("policy", [self.dataset.groups[prompt].prompt for prompt in prompts], settings, numbers=list(prompts))
+        return self.sampler.sample(
+            "policy",
+            [self.dataset.groups[prompt].prompt for prompt in prompts],
+            settings,
+            numbers=list(prompts),
+        )
 
     def score(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Scores:
         """The rewards of the completions."""
@@ -80,15 +96,18 @@ class PolicyDraw:
 
     def _written(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Any:
         examples, groups = self.dataset.examples, self.dataset.groups
-        return self.shop.written([examples[prompt] for prompt in prompts], [groups[prompt] for prompt in prompts], drawn)
+        return self.shop.written(
+            [examples[prompt] for prompt in prompts], [groups[prompt] for prompt in prompts], drawn
+        )
 
 
 def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Roles:
-    """The roles that the objectives train and read. Trained ones, and the reference, begin as the `start` stage's adapter.
+    """The roles that the objectives train and read. Trained ones, and the reference, begin as the `start`
+    stage's adapter.
 
-    A value model begins as the reward model where the stage has one: what it predicts is that model's score. A reward model that is
-    read is that one. Dropout is off where a
-    method learns from its own samples: the ratio of a token's probability to that at sampling would be noise.
+    A value model begins as the reward model where the stage has one: what it predicts is that model's score.
+    A reward model that is read is that one. Dropout is off where a method learns from its own samples: the
+    ratio of a token's probability to that at sampling would be noise.
     """
     online = any(term.online for term in planned.terms)
     if online and shop.plan.recipe.model.lora.dropout:
@@ -105,7 +124,9 @@ def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Ro
 
 
 def adapter_folders(roles: Roles) -> dict[str, str]:
-    """Where each trained role is saved: `adapter` for the policy, or the only role; `adapter-ROLE` for others beside it."""
+    """Where each trained role is saved: `adapter` for the policy, or the only role; `adapter-ROLE` for others
+    beside it.
+    """
     trained = sorted(name for name, role in roles.roles.items() if role.trainable)
     main = "policy" if "policy" in trained else trained[0]
     return {name: "adapter" if name == main else f"adapter-{name}" for name in trained}

@@ -1,4 +1,6 @@
-"""Random completions for the conformance suite: of the sizes that the data has, with the signals that the objective declares."""
+"""Random completions for the conformance suite: of the sizes that the data has, with the signals that the
+objective declares.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,21 @@ from torch.nn.functional import pad
 from alignkit.batch import Rollouts
 from alignkit.objective import Demonstrations, Labelled, Objective, OnlineObjective, Preferences, Prompts
 
-SIGNALS = {"policy": ("logps", "entropy"), "reference": ("reference_logps",), "reward": ("scores",), "value": ("values",)}
+SIGNALS = {
+    "policy": ("logps", "entropy"),
+    "reference": ("reference_logps",),
+    "reward": ("scores",),
+    "value": ("values",),
+}
 PER_TOKEN = ("logps", "entropy", "reference_logps", "values")
 GROUPS, LONGEST = 4, 5
 
 
 @dataclass(frozen=True)
 class Case:
-    """Random completions. given: with what is known before `loss`. leaves: the trained roles' signals in `loss`, with gradient."""
+    """Random completions. given: with what is known before `loss`. leaves: the trained roles' signals in
+    `loss`, with gradient.
+    """
 
     given: Rollouts
     leaves: dict[str, Tensor]
@@ -42,34 +51,51 @@ def make_case(objective: Objective, seed: int, columns: Collection[str]) -> Case
     tokens = torch.randint(1, 100, mask.shape, generator=generator) * mask
     tokens[:, 0] = torch.arange(count)
     known = {"logps": -torch.rand(mask.shape, generator=generator).mul(3) * mask}
-    known |= {name: (known["logps"] + 0.3 * torch.randn(mask.shape, generator=generator)) * mask for name in ("reference_logps", "later")}
+    known |= {
+        name: (known["logps"] + 0.3 * torch.randn(mask.shape, generator=generator)) * mask
+        for name in ("reference_logps", "later")
+    }
     known["entropy"] = torch.rand(mask.shape, generator=generator).add(0.5) * mask
     known["values"] = torch.randn(mask.shape, generator=generator) * mask
     known["scores"] = torch.randn(count, generator=generator)
-    declared = sorted({signal for role in {*objective.trains, *objective.reads} for signal in signals_of(objective, role)})
+    declared = sorted(
+        {signal for role in {*objective.trains, *objective.reads} for signal in signals_of(objective, role)}
+    )
     trained = sorted({signal for role in objective.trains for signal in signals_of(objective, role)})
     leaves = {}
     for name in trained:
-        moved = known["later"] if name == "logps" else known[name] + 0.1 * torch.randn(known[name].shape, generator=generator)
+        moved = (
+            known["later"]
+            if name == "logps"
+            else known[name] + 0.1 * torch.randn(known[name].shape, generator=generator)
+        )
         leaves[name] = (moved * mask if name in PER_TOKEN else moved).requires_grad_()
     online = isinstance(objective, OnlineObjective)
     signals = {name: known[name] for name in declared if online or name not in trained}
     if online:
         signals["rewards"] = torch.randn(count, generator=generator)
-    return Case(Rollouts(tokens, mask, group, _columns(objective, group, generator, columns), signals), leaves)
+    return Case(
+        Rollouts(tokens, mask, group, _columns(objective, group, generator, columns), signals), leaves
+    )
 
 
 def _sizes(objective: Objective, generator: torch.Generator) -> Tensor:
-    """Completions of each group, (G,). Rewards may abstain, so that a prompt can have fewer samples than were drawn."""
+    """Completions of each group, (G,). Rewards may abstain, so that a prompt can have fewer samples than were
+    drawn.
+    """
     if isinstance(objective, OnlineObjective):
         sizes = torch.randint(1, objective.samples_per_prompt + 1, (GROUPS,), generator=generator)
         sizes[0] = objective.samples_per_prompt
         return sizes
-    least, most = {Demonstrations: (1, 1), Preferences: (2, 4), Labelled: (1, 3)}.get(type(objective).data, (1, 4))
+    least, most = {Demonstrations: (1, 1), Preferences: (2, 4), Labelled: (1, 3)}.get(
+        type(objective).data, (1, 4)
+    )
     return torch.randint(least, most + 1, (GROUPS,), generator=generator)
 
 
-def _columns(objective: Objective, group: Tensor, generator: torch.Generator, names: Collection[str]) -> dict[str, Tensor]:
+def _columns(
+    objective: Objective, group: Tensor, generator: torch.Generator, names: Collection[str]
+) -> dict[str, Tensor]:
     """(N,) each: what the kind of data brings, and what the author names besides."""
     count, data = len(group), type(objective).data
     found = {name: torch.rand(count, generator=generator) + 0.5 for name in sorted(names)}
@@ -77,7 +103,8 @@ def _columns(objective: Objective, group: Tensor, generator: torch.Generator, na
         found["weight"] = found["weight"][group]  # one for each prompt
     if issubclass(data, Preferences):
         first = torch.cat([torch.ones(1, dtype=torch.bool), group[1:] != group[:-1]])
-        found["rank"] = torch.where(first, 0, torch.randint(1, 3, (count,), generator=generator)).float()  # ties, and never all
+        # ties, and never all
+        found["rank"] = torch.where(first, 0, torch.randint(1, 3, (count,), generator=generator)).float()
     if issubclass(data, Labelled):
         found["label"] = (torch.arange(count) % 2).float()
     if issubclass(data, Prompts):
@@ -88,7 +115,9 @@ def _columns(objective: Objective, group: Tensor, generator: torch.Generator, na
 def padded(rollouts: Rollouts, columns: int) -> Rollouts:
     """The same completions with more padding."""
     wide = {name: wider(value, columns) for name, value in rollouts.signals.items()}
-    return Rollouts(wider(rollouts.tokens, columns), wider(rollouts.mask, columns), rollouts.group, rollouts.columns, wide)
+    return Rollouts(
+        wider(rollouts.tokens, columns), wider(rollouts.mask, columns), rollouts.group, rollouts.columns, wide
+    )
 
 
 def wider(tensor: Tensor, columns: int) -> Tensor:
