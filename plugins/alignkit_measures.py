@@ -15,7 +15,7 @@ from alignkit import hookimpl
 
 
 @hookimpl
-def register_evaluators(register):
+def register_measures(register):
     """Register all of them."""
     register("kl", lambda samples: [_mean(ratios) if ratios else None for ratios in samples.log_ratios])
     register("length", lambda samples: [_mean([len(tokens) for tokens in drawn]) for drawn in samples.tokens])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import tiny_roles
+from tiny_models import tiny_roles
 
 import alignkit_dpo
 from alignkit import hookspecs
@@ -109,8 +109,8 @@ def test_a_plugin_that_cannot_work_is_refused_with_the_reason(tmp_path, source, 
 
 def test_every_recipe_is_valid(monkeypatch):
     monkeypatch.chdir(ROOT)
-    from alignkit.plan import make_plan
     from alignkit.recipe import load_recipe
+    from alignkit.stages.plan import make_plan
 
     registry = Registry()
     recipes = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -4,11 +4,11 @@ one-token answers.
 
 import pytest
 import torch
-from conftest import Silent, TableDraw, tiny_roles
+from tiny_models import Silent, TableDraw, tiny_roles
 
 from alignkit import Group
 from alignkit.recipe import Training
-from alignkit.training import Trainer, TrainingTerm
+from alignkit.training.trainer import Trainer, TrainingTerm
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning

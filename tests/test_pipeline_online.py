@@ -18,15 +18,15 @@ from alignkit import Preferences
 from alignkit.cli import main
 from alignkit.data.loading import load
 from alignkit.data.tokenizing import Tokenization
-from alignkit.manifest import fingerprint_of, read_manifest
 from alignkit.models.base import fingerprint as base_fingerprint
 from alignkit.models.base import load_tokenizer
 from alignkit.pipeline import stage_inputs
-from alignkit.plan import make_plan
-from alignkit.recipe import Data, Model, load_recipe
+from alignkit.recipe import DataEntry, Model, load_recipe
 from alignkit.registry import Registry
 from alignkit.report.describing import measure_label
 from alignkit.report.page import write_report
+from alignkit.run.manifest import fingerprint_of, read_manifest
+from alignkit.stages.plan import make_plan
 
 REWARD = """from alignkit import hookimpl
 
@@ -198,7 +198,7 @@ def test_samples_are_ranked_by_the_weighted_rewards_and_trained_on_without_an_en
         assert row["ranks"][best] == 0
     tokenizer = load_tokenizer(Model(base=str(base)), Registry())
     data = load(
-        Data(path=str(made / "ranked" / "ranked.jsonl")),
+        DataEntry(path=str(made / "ranked" / "ranked.jsonl")),
         Preferences,
         name="ranked",
         tokenization=Tokenization(tokenizer, 64),

@@ -7,11 +7,10 @@ from importlib.metadata import version
 from pydantic import Field
 
 from alignkit.batch import Batch, Pairs, Rollouts
-from alignkit.data.example import BadExample, Example, Group
-from alignkit.data.messages import text_of
 from alignkit.errors import UserError
-from alignkit.evaluation.samples import Samples
+from alignkit.example import BadExample, Example, Group, text_of
 from alignkit.hookspecs import hookimpl
+from alignkit.measure import Metric, Samples
 from alignkit.objective import (
     Demonstrations,
     Labelled,
@@ -20,10 +19,9 @@ from alignkit.objective import (
     OnlineObjective,
     Preferences,
     Prompts,
-    Reward,
-    needed_column,
 )
-from alignkit.sampling.sampler import Drawn, Sampler, Sampling
+from alignkit.reward import Reward, needed_column
+from alignkit.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
 
@@ -37,6 +35,7 @@ __all__ = [
     "Group",
     "Labelled",
     "Loss",
+    "Metric",
     "Objective",
     "OnlineObjective",
     "Pairs",

@@ -14,18 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import UserError
+from alignkit.signals import SIGNALS
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SIGNALS = {
-    "logps": '"policy" in `trains` or `reads`',
-    "entropy": "`entropy = True` beside a policy",
-    "reference_logps": '"reference" in `reads`',
-    "scores": '"reward" in `trains` or `reads`',
-    "values": '"value" in `trains` or `reads`',
-    "old_logps": "an OnlineObjective: only rollouts have a log-probability at sampling",
-}
 
 
 class MissingSignal(AttributeError):
@@ -76,7 +68,8 @@ class Batch:
                 return source[name]
         if name in SIGNALS:
             raise MissingSignal(
-                f"batch.{name} was read, but the objective does not declare it. Declare {SIGNALS[name]}."
+                f"batch.{name} was read, but the objective does not declare it. Declare "
+                f"{SIGNALS[name].declare}."
             )
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
         # samples of the policy carry no columns of the data, only what `prepare` adds

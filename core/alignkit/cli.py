@@ -16,8 +16,8 @@ from alignkit.commands.trained import export, sample
 from alignkit.errors import UserError
 
 if TYPE_CHECKING:
-    from alignkit.plan import Plan
     from alignkit.registry import Registry
+    from alignkit.stages.plan import Plan
 
 MISTAKE, TERMINATED = 2, 143
 
@@ -44,7 +44,7 @@ def run(
     plan, registry = _plan(recipe, overrides, plugin)
     from alignkit.display import TerminalDisplay
     from alignkit.pipeline import run_plan
-    from alignkit.training import Interrupted
+    from alignkit.training.trainer import Interrupted
 
     with TerminalDisplay() as display:
         try:
@@ -82,7 +82,7 @@ def plugins(
         registry.formats,
         registry.models,
         registry.samplers,
-        registry.evaluators,
+        registry.measures,
     )
     shelves = {shelf.kind: shelf for shelf in kinds}
     listing = [
@@ -164,9 +164,9 @@ app.command()(new_plugin)
 
 
 def _plan(recipe: Path, overrides: list[str] | None, plugin: list[Path] | None) -> tuple[Plan, Registry]:
-    from alignkit.plan import make_plan
     from alignkit.recipe import load_recipe
     from alignkit.registry import Registry
+    from alignkit.stages.plan import make_plan
 
     registry = Registry(plugin)
     return make_plan(load_recipe(recipe, overrides), registry, recipe.parent), registry

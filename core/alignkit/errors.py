@@ -5,9 +5,9 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something the user can mend: shown as one message without a traceback, exit code 2.
+    """A mistake that the user can mend: shown as one message without a traceback, with exit code 2.
 
-    `where` is the place (a file and line, a recipe's key path), `hint` what to do about it.
+    `where` is the place (a file and line, a recipe's key path), `hint` is what to do about it.
     """
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
@@ -20,8 +20,13 @@ class UserError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known name closest to `name`, and lists them all."""
+    """Write a sentence that offers the known name closest to `name`, and lists them all."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     meant = f"Did you mean {close[0]!r}? " if close else ""
     return f"{meant}Known: {', '.join(names) or 'none'}."
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its class where it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

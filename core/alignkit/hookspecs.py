@@ -70,12 +70,14 @@ def register_samplers(register: Callable[..., None]) -> None:
 
 
 @hookspec
-def register_evaluators(register: Callable[..., None]) -> None:
-    """Call `register(name, measure)` for a measure of a policy's completions. `measure(samples:
-    alignkit.Samples)` returns one number a prompt, None where there is none to give; `evaluate` shows the
-    mean and its interval.
+def register_measures(register: Callable[..., None]) -> None:
+    """Call `register(name, measure, label=…, unit=…)` for a measure of a policy's completions.
+
+    `measure(samples: alignkit.Samples)` returns one number per prompt, or None where it has none to give;
+    `evaluate` shows the mean and its interval. `label` and `unit` are how tables and pictures call the
+    number, its name where they are left out; `divergence=True` marks the distance from the reference.
 
     @hookimpl
-    def register_evaluators(register):
-        register("length", lambda samples: [sum(map(len, tokens)) / len(tokens) for tokens in samples.tokens])
+    def register_measures(register):
+        register("words", lambda samples: [...], label="length", unit="words")
     """

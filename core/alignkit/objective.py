@@ -1,75 +1,100 @@
-"""What a method author writes: an objective, its loss, a reward. Nothing here imports torch, so that
-`alignkit check` is quick.
+"""Defines what a method's author writes: an objective and its loss. torch is not imported here, so that
+`alignkit check` answers at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from alignkit.errors import UserError
+from alignkit.measure import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from alignkit.batch import Batch, Rollouts
 
-ROLES = ("policy", "reference", "reward", "value")
 
-
-class Data:
-    """What an objective learns from. Its subclasses are names; `alignkit.data` knows how to make each from a
-    file.
+class DataKind:
+    """What an objective learns from. The subclasses are names; `alignkit.data` makes each of them from
+    files.
     """
 
 
-class Demonstrations(Data):
-    """One completion a prompt, to imitate. Of ranked completions, the best one."""
+class Demonstrations(DataKind):
+    """One completion per prompt, to imitate. Of ranked completions, the best one."""
 
 
-class Preferences(Data):
-    """Two or more completions a prompt, ranked: column `rank`, lower is better, ties allowed."""
+class Preferences(DataKind):
+    """Two or more completions per prompt, ranked by the column `rank`: lower is better, ties are allowed."""
 
 
-class Labelled(Data):
-    """Completions each judged good or bad by itself: column `label`, 1 or 0."""
+class Labelled(DataKind):
+    """Completions that were each found good or bad by itself: column `label`, 1 or 0."""
 
 
-class Prompts(Data):
+class Prompts(DataKind):
     """Prompts alone; the policy writes the completions."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What `Objective.loss` returns. The engine minimises Σ weight·terms ÷ Σ weight over the whole optimizer
-    step.
+    """What `Objective.loss` returns. The engine minimizes Σ weight·terms ÷ Σ weight over the optimizer step.
 
-    terms: a tensor of any shape. weight: the same shape, 1 each where None; for a per-token loss pass the
-    mask. metrics: tensors to average, by `weight` where the shapes agree, plainly otherwise.
+    terms: a tensor of any shape. weight: the same shape, 1 for each term where None; for a loss per token
+    pass the mask. metrics: tensors to average, by `weight` where the shapes agree, each value once otherwise.
     """
 
     terms: Tensor
     weight: Tensor | None = None
     metrics: Mapping[str, Tensor] | None = None
 
+    def total(self) -> tuple[Tensor, float]:
+        """Return Σ weight·terms, with its gradient, and Σ weight.
+
+        Raises UserError where terms and weight have different shapes.
+        """
+        if self.weight is not None and self.weight.shape != self.terms.shape:
+            raise UserError(
+                f"the objective returned terms of shape {tuple(self.terms.shape)} "
+                f"and weight of shape {tuple(self.weight.shape)}",
+                hint="Loss(terms, weight) needs equal shapes; for a loss per token pass the mask.",
+            )
+        return self.weigh(self.terms)
+
+    def weigh(self, values: Tensor) -> tuple[Tensor, float]:
+        """Return Σ weight·values and Σ weight of the terms or of a metric, as `metrics` says above.
+
+        An item of weight zero is left out, even where its value is not finite.
+        """
+        import torch
+
+        if self.weight is None or self.weight.shape != values.shape:
+            return values.sum(), float(values.numel())
+        weight = self.weight.to(values.dtype)
+        return torch.where(weight > 0, values, 0.0).mul(weight).sum(), float(weight.sum())
+
 
 class Objective(BaseModel):
     """A method: which data it learns from, which roles it trains and reads, and its loss.
 
     Pydantic fields of a subclass are the options that a recipe may set. `trains` and `reads` may be
-    properties where an option decides.
+    properties where an option decides. `metrics` says how the metrics that `loss` reports are called and
+    shown.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
     name: ClassVar[str]
-    data: ClassVar[type[Data]]
+    data: ClassVar[type[DataKind]]
     trains: ClassVar[Set[str]] = frozenset({"policy"})
     reads: ClassVar[Set[str]] = frozenset()
     entropy: ClassVar[bool] = False
+    metrics: ClassVar[Mapping[str, Metric]] = {}
     _state: dict[str, float] = PrivateAttr(default_factory=dict)
 
     @property
@@ -78,13 +103,14 @@ class Objective(BaseModel):
         return self._state
 
     def loss(self, batch: Batch) -> Loss:
-        """The loss of a micro-batch, with gradient in the signals of the trained roles."""
+        """Return the loss of a micro-batch, with gradient in the signals of the trained roles."""
         raise NotImplementedError(f"{type(self).__name__} defines no `loss`")
 
 
 class OnlineObjective(Objective):
-    """A method that learns from the policy's own samples, `epochs` times `minibatches` optimizer steps from
-    each batch of them.
+    """A method that learns from the policy's own samples.
+
+    It takes `epochs` × `minibatches` optimizer steps on each batch of them.
     """
 
     samples_per_prompt: int = Field(4, ge=1, description="completions sampled for each prompt")
@@ -94,38 +120,10 @@ class OnlineObjective(Objective):
     )
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:
-        """What `loss` will need, computed once for each batch of rollouts, without gradient."""
+        """Compute what `loss` will need, once for each batch of rollouts, without gradient."""
         return rollouts
 
 
-class Reward(BaseModel):
-    """Scores completions. Fields of a subclass are options; plain functions with `score`'s signature register
-    too.
-    """
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-    name: ClassVar[str]
-
-    def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One number a completion, higher is better; None abstains. Conversations come as lists of messages.
-
-        columns: the data's other columns, None where a row has none, and `completion_ids`, the completions'
-        token ids.
-        """
-        raise NotImplementedError(f"{type(self).__name__} defines no `score`")
-
-
-def needed_column(columns: Mapping[str, list[Any]], name: str, reward: str) -> list[Any]:
-    """The data's column `name`, one entry a completion. Raises UserError with the columns there are where it
-    is missing.
-    """
-    if name not in columns:
-        raise UserError(
-            f"it needs the data's column {name!r}, which is missing; found: "
-            f"{', '.join(sorted(columns)) or 'none'}",
-            where=f"reward {reward!r}",
-            hint=f"Say which it is with the reward's option `column`, or with `rename: {{FOUND: {name}}}` "
-            "in the recipe's data entry.",
-        )
-    return columns[name]
+def updates_per_batch(objective: Objective) -> int:
+    """Return the number of optimizer steps that one batch of groups serves."""
+    return objective.epochs * objective.minibatches if isinstance(objective, OnlineObjective) else 1

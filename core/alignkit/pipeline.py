@@ -10,15 +10,16 @@ from typing import Any
 from accelerate import Accelerator
 
 from alignkit import __version__
-from alignkit.checkpoint import disk_errors, locked
 from alignkit.data.loading import fingerprint as data_fingerprint
 from alignkit.display import TerminalDisplay
-from alignkit.manifest import begin, fingerprint_of, finish, missing_or_changed, read_manifest
 from alignkit.models.base import fingerprint as base_fingerprint
-from alignkit.plan import Plan, PlannedStage
 from alignkit.recipe import Evaluate, Sample, Train
 from alignkit.registry import Registry
+from alignkit.run.files import disk_errors
+from alignkit.run.lock import locked
+from alignkit.run.manifest import begin, fingerprint_of, finish, missing_or_changed, read_manifest
 from alignkit.stages import Workshop, run_stage
+from alignkit.stages.plan import Plan, PlannedStage
 
 WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
 
@@ -87,7 +88,7 @@ def _code(planned: PlannedStage, plan: Plan, registry: Registry) -> dict[str, st
     rewards = (*planned.rewards, *planned.watch, *(reward for rewards in planned.best for reward in rewards))
     used = [(registry.objectives, term.objective.name) for term in planned.terms]
     used += [(registry.rewards, reward.name) for reward in rewards if reward.call is not None]
-    used += [(registry.evaluators, measure) for measure in planned.measures]
+    used += [(registry.measures, measure) for measure in planned.measures]
     # a reward model is evaluated without samples
     if isinstance(stage, Sample) or (isinstance(stage, Evaluate) and planned.measures):
         used.append((registry.samplers, stage.sampler))

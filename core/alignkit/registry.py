@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import pluggy
 
 from alignkit import hookspecs
 from alignkit.errors import UserError, nearest
-from alignkit.objective import ROLES, Data, Objective, Reward
-from alignkit.sampling import samplers
-from alignkit.sampling.sampler import Sampler
+from alignkit.measure import Measure, Metric
+from alignkit.objective import DataKind, Objective
+from alignkit.reward import Reward
+from alignkit.sampler import Sampler
+from alignkit.signals import ROLES
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Format:
-    """A layout of data rows, see `hookspecs.register_formats`."""
+    """A layout of data rows, see `hookspecs.register_formats`.
+
+    columns: those by which it is recognized, for messages; empty where a plugin decides in another way.
+    """
 
     name: str
     matches: Callable[[dict[str, Any]], bool]
     parse: Callable[[dict[str, Any]], Any]
+    columns: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,19 +80,15 @@ class Shelf:
 
 
 class Registry:
-    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`, `evaluators`.
-
-    Core's own sampler is the first plugin's.
-    """
+    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`, `measures`."""
 
     def __init__(self, files: list[Path] | None = None) -> None:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
         self.formats, self.models = Shelf("format"), Shelf("model")
-        self.samplers, self.evaluators = Shelf("sampler"), Shelf("measure")
+        self.samplers, self.measures = Shelf("sampler"), Shelf("measure")
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
-        self._load("alignkit", f"alignkit {version('alignkit')}", lambda: samplers)
         for entry in sorted(entry_points(group="alignkit"), key=lambda entry: entry.name):
             distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             self._load(entry.name, distribution, entry.load)
@@ -119,7 +121,7 @@ class Registry:
             "register_formats": self._format,
             "register_models": self._model,
             "register_samplers": self._sampler,
-            "register_evaluators": self._evaluator,
+            "register_measures": self._measure,
         }
         hooks = {caller.name: caller for caller in self.manager.get_hookcallers(module) or []}
         for name in sorted(hooks.keys() - registers.keys()):
@@ -134,7 +136,7 @@ class Registry:
                     implementation.function(partial(register, plugin))
 
     def _objective(self, plugin: Plugin, cls: type[Objective]) -> None:
-        check_objective(cls, plugin)
+        require_objective(cls, plugin)
         self.objectives.add(plugin, cls.name, cls)
 
     def _reward(
@@ -157,14 +159,14 @@ class Registry:
         self.models.add(plugin, name, locate)
 
     def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
-        check_sampler(cls, plugin)
+        require_sampler(cls, plugin)
         self.samplers.add(plugin, cls.name, cls)
 
-    def _evaluator(self, plugin: Plugin, name: str, measure: Callable[..., Any]) -> None:
-        self.evaluators.add(plugin, name, measure)
+    def _measure(self, plugin: Plugin, name: str, measure: Callable[..., Any], **shown: Any) -> None:
+        self.measures.add(plugin, name, Measure(name, measure, Metric(**{"label": name, **shown})))
 
 
-def check_objective(cls: Any, plugin: Plugin) -> None:
+def require_objective(cls: Any, plugin: Plugin) -> None:
     """Refuse a class that could not be trained, with the declaration it lacks."""
     if not (isinstance(cls, type) and issubclass(cls, Objective)):
         raise UserError(
@@ -174,7 +176,7 @@ def check_objective(cls: Any, plugin: Plugin) -> None:
     label = f"objective {cls.__name__} of plugin {plugin.name!r}"
     if not isinstance(getattr(cls, "name", None), str):
         raise UserError(f'{label} has no name; add `name = "…"`')
-    if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, Data)):
+    if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, DataKind)):
         raise UserError(
             f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)"
         )
@@ -185,7 +187,7 @@ def check_objective(cls: Any, plugin: Plugin) -> None:
                 raise UserError(f"{label} {declaration} the unknown role {role!r}", hint=nearest(role, ROLES))
 
 
-def check_sampler(cls: Any, plugin: Plugin) -> None:
+def require_sampler(cls: Any, plugin: Plugin) -> None:
     """Refuse a class that could not sample."""
     if not (isinstance(cls, type) and issubclass(cls, Sampler)):
         raise UserError(

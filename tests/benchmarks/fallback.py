@@ -48,9 +48,9 @@ def ranked(model: str, out: Path) -> list[dict]:
     """Two answers to each prompt with their ranks, by a recipe of a `sample` and a `label` stage."""
     from alignkit.display import TerminalDisplay
     from alignkit.pipeline import run_plan
-    from alignkit.plan import make_plan
     from alignkit.recipe import parse_recipe
     from alignkit.registry import Registry
+    from alignkit.stages.plan import make_plan
 
     recipe = {
         "name": "fallback",

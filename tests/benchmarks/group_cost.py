@@ -20,8 +20,8 @@ from accelerate import Accelerator
 from workload import ALPHA, RANK, seconds_now
 
 from alignkit import recipe
-from alignkit.data.example import Group
 from alignkit.data.rows import flat_rows, tree_rows
+from alignkit.example import Group
 from alignkit.models.base import load_base
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry

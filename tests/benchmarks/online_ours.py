@@ -32,12 +32,12 @@ from workload import (
 
 from alignkit import recipe
 from alignkit.data.order import epoch_order
-from alignkit.plan import make_plan
 from alignkit.recipe import parse_recipe
 from alignkit.registry import Registry
-from alignkit.stages.train import run_train
+from alignkit.stages.plan import make_plan
+from alignkit.stages.train.work import run_train
 from alignkit.stages.workshop import Workshop
-from alignkit.training import updates_per_batch
+from alignkit.training.trainer import updates_per_batch
 
 OBJECTIVES = {
     "rloo": ("reinforce", {"samples_per_prompt": 4}),

@@ -25,14 +25,14 @@ from workload import (
 
 from alignkit import recipe
 from alignkit.data.checking import adapt
-from alignkit.data.example import Example
 from alignkit.data.order import epoch_order
 from alignkit.data.tokenizing import Tokenization
+from alignkit.example import Example
 from alignkit.models.base import load_base
 from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
-from alignkit.training import Trainer, TrainingTerm
+from alignkit.training.trainer import Trainer, TrainingTerm
 
 OBJECTIVES = {
     "dpo": ("dpo", {"beta": BETA}),

@@ -14,7 +14,7 @@ from alignkit.data.loading import Dataset, fingerprint, load, split_held_out
 from alignkit.data.report import Dropped, Tally
 from alignkit.data.rows import batch_of
 from alignkit.data.tokenizing import Tokenization
-from alignkit.recipe import Data
+from alignkit.recipe import DataEntry
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def write(tmp_path):
 
 def read(path, kind, max_length=1000, **settings):
     return load(
-        Data(path=str(path), **settings),
+        DataEntry(path=str(path), **settings),
         kind,
         name="pairs",
         tokenization=Tokenization(byte_tokenizer(), max_length),
@@ -147,7 +147,7 @@ def test_what_is_skipped_and_what_limit_takes_are_the_data_in_two(write):
     path = write(*(pair(f"q{number}") for number in range(9)))
     first, rest = read(path, Preferences, limit=4), read(path, Preferences, skip=4)
     assert first.examples + rest.examples == read(path, Preferences).examples
-    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(path), skip=4))
+    assert fingerprint(DataEntry(path=str(path))) != fingerprint(DataEntry(path=str(path), skip=4))
 
 
 @pytest.mark.parametrize(
@@ -223,17 +223,17 @@ def test_a_completion_that_leaves_no_room_is_counted(write):
 
 def test_a_fingerprint_follows_contents_and_settings(write, tmp_path):
     path = write(pair())
-    first = fingerprint(Data(path=str(path)))
-    assert first == fingerprint(Data(path=str(path)))
-    assert first != fingerprint(Data(path=str(path), limit=1))
+    first = fingerprint(DataEntry(path=str(path)))
+    assert first == fingerprint(DataEntry(path=str(path)))
+    assert first != fingerprint(DataEntry(path=str(path), limit=1))
     write(pair("other"))
-    assert first != fingerprint(Data(path=str(path)))
-    folder = Data(path=str(tmp_path))
+    assert first != fingerprint(DataEntry(path=str(path)))
+    folder = DataEntry(path=str(tmp_path))
     before = fingerprint(folder)
     path.rename(tmp_path / "renamed.jsonl")
     assert before != fingerprint(folder)
-    assert fingerprint(Data(path="some/hub-name", revision="a")) != fingerprint(
-        Data(path="some/hub-name", revision="b")
+    assert fingerprint(DataEntry(path="some/hub-name", revision="a")) != fingerprint(
+        DataEntry(path="some/hub-name", revision="b")
     )
 
 
@@ -244,8 +244,10 @@ def test_a_fingerprint_does_not_depend_on_how_the_path_is_spelled(write, tmp_pat
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
     spellings = (str(path), path.name, f"./{path.name}", f"elsewhere/../{path.name}", str(copy))
-    assert len({fingerprint(Data(path=spelling)) for spelling in spellings}) == 1
-    assert fingerprint(Data(path=str(tmp_path / "elsewhere"))) == fingerprint(Data(path="./elsewhere"))
+    assert len({fingerprint(DataEntry(path=spelling)) for spelling in spellings}) == 1
+    assert fingerprint(DataEntry(path=str(tmp_path / "elsewhere"))) == fingerprint(
+        DataEntry(path="./elsewhere")
+    )
 
 
 def test_a_fingerprint_follows_how_the_data_is_read(write):
@@ -259,10 +261,10 @@ def test_a_fingerprint_follows_how_the_data_is_read(write):
         {"split": "test"},
         {},
     )
-    assert len({fingerprint(Data(path=str(path), **change)) for change in changes}) == len(changes)
+    assert len({fingerprint(DataEntry(path=str(path), **change)) for change in changes}) == len(changes)
     as_csv = path.with_suffix(".csv")
     as_csv.write_bytes(path.read_bytes())
-    assert fingerprint(Data(path=str(path))) != fingerprint(Data(path=str(as_csv))), (
+    assert fingerprint(DataEntry(path=str(path))) != fingerprint(DataEntry(path=str(as_csv))), (
         "the suffix decides on the reader"
     )
 

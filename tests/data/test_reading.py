@@ -6,11 +6,11 @@ import pytest
 
 from alignkit import UserError
 from alignkit.data.reading import is_local, read_rows
-from alignkit.recipe import Data
+from alignkit.recipe import DataEntry
 
 
 def read(path, **settings):
-    return [row for _, row in read_rows(Data(path=str(path), **settings), "data.x")]
+    return [row for _, row in read_rows(DataEntry(path=str(path), **settings), "data.x")]
 
 
 @pytest.fixture

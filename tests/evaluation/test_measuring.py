@@ -7,7 +7,7 @@ import pytest
 
 from alignkit import UserError
 from alignkit.evaluation.measuring import measure
-from alignkit.evaluation.samples import Samples
+from alignkit.measure import Samples
 
 SAMPLES = Samples(["p", "q"], [["a"], ["b"]], [[[1]], [[2]]], [[True], [True]], [[0.5], []])
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SIZES, random_groups
 from safetensors.torch import load_file, save_file
 from test_rows import plain_logps
+from tiny_models import SIZES, random_groups
 from tiny_runs import WORDS, make_base, run, write_recipe
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from alignkit import recipe
-from alignkit.data.example import Group
 from alignkit.errors import UserError
+from alignkit.example import Group
 from alignkit.models.base import choose_pad, fingerprint, load_base, load_tokenizer
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry

@@ -11,9 +11,9 @@ from tiny_runs import run, write_recipe
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from alignkit import recipe
-from alignkit.data.example import Group
 from alignkit.data.rows import flat_rows
 from alignkit.errors import UserError
+from alignkit.example import Group
 from alignkit.models.base import load_base
 from alignkit.models.export import export_adapter, export_merged
 from alignkit.models.roles import Roles

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
-from conftest import SIZES, random_groups, shake, tiny_base, tiny_roles
 from peft import LoraConfig, get_peft_model
+from tiny_models import SIZES, random_groups, shake, tiny_base, tiny_roles
 from torch import nn
 from transformers import AutoModelForCausalLM, MixtralConfig
 

@@ -6,15 +6,15 @@ import shutil
 
 import pytest
 import torch
-from conftest import random_groups, shake, tiny_base, tiny_roles
 from peft import PeftModel
 from safetensors.torch import save_file
+from tiny_models import random_groups, shake, tiny_base, tiny_roles
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignkit import recipe
-from alignkit.data.example import Group
 from alignkit.data.rows import tree_rows
+from alignkit.example import Group
 from alignkit.models.base import load_base
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry

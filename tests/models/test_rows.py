@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from conftest import ARCHITECTURES, random_groups, shake, tiny_model, tiny_roles
+from tiny_models import ARCHITECTURES, random_groups, shake, tiny_model, tiny_roles
 
 from alignkit import recipe
 from alignkit.data.rows import flat_rows, tree_rows

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_rollouts import at_loss, moved, padded, random_rollouts, sums
 
-from alignkit.metrics import Averages
+from alignkit.training.averages import Averages
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
 from alignkit_reinforce import Reinforce

@@ -6,14 +6,14 @@ import random
 
 import pytest
 import torch
-from conftest import VOCABULARY, shake, tiny_roles
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
+from tiny_models import VOCABULARY, shake, tiny_roles
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from alignkit.data.example import Group
 from alignkit.data.rows import tree_rows
+from alignkit.example import Group
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
 

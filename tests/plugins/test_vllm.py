@@ -8,8 +8,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from conftest import shake, tiny_model
 from safetensors.torch import load_file
+from tiny_models import shake, tiny_model
 from tiny_tokenizers import byte_tokenizer
 from transformers import BitsAndBytesConfig
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from alignkit.manifest import Manifest
 from alignkit.report.figures import looks
 from alignkit.report.over_optimization import gold_name, proxy_and_gold, sampled
 from alignkit.report.reading import Stage
 from alignkit.report.training_pictures import PROXY, series
+from alignkit.run.manifest import Manifest
 
 
 def stage(*records, reward=("model",), watch=(), terms=("one",)):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from alignkit.manifest import Manifest
 from alignkit.report.evaluation_pictures import wilson
 from alignkit.report.figures import looks
 from alignkit.report.reading import Stage
 from alignkit.report.training_pictures import curves, panel_names, series, smoothed
+from alignkit.run.manifest import Manifest
 
 
 def stage(*records):

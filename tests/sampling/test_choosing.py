@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from alignkit.sampler import Sampling
 from alignkit.sampling.choosing import _cut, choose
-from alignkit.sampling.sampler import Sampling
 
 
 def random_logits(rows=4, vocabulary=2000, spread=3.0, seed=0):

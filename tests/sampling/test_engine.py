@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig
 
+from alignkit.sampler import Drawn, Sampling
 from alignkit.sampling.choosing import choose
 from alignkit.sampling.engine import _uniforms, sample
-from alignkit.sampling.sampler import Drawn, Sampling
 
 EOS, PAD, VOCABULARY = 1, 0, 31
 SIZES = {

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ARCHITECTURES, VOCABULARY, shake, tiny_base, tiny_model, tiny_roles
+from tiny_models import ARCHITECTURES, VOCABULARY, shake, tiny_base, tiny_model, tiny_roles
 from transformers import AutoModelForCausalLM
 
 from alignkit import recipe

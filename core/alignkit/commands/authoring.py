@@ -53,7 +53,7 @@ def new_plugin(
     to: Annotated[Path, typer.Option("--to", help="The folder to write into.")] = Path(),
 ) -> None:
     """Write alignkit_NAME.py, a plugin with an objective to change, and its test."""
-    from alignkit.checkpoint import disk_errors
+    from alignkit.run.files import disk_errors
 
     names = _spelled(name)
     module = f"alignkit_{names['new_method']}"

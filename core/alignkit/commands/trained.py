@@ -9,10 +9,10 @@ import typer
 
 from alignkit.commands.options import Plugins, StageArgument
 from alignkit.errors import UserError
-from alignkit.sampling.sampler import LEAST_TEMPERATURE, Sampling
+from alignkit.sampler import LEAST_TEMPERATURE, Sampling
 
 if TYPE_CHECKING:
-    from alignkit.sampling.chat import Chat
+    from alignkit.chat import Chat
 
 
 def sample(
@@ -51,7 +51,7 @@ def sample(
         raise UserError(
             f"found {temperature:g}, expected 0 or at least {LEAST_TEMPERATURE:g}", where="--temperature"
         )
-    from alignkit.sampling.chat import Chat
+    from alignkit.chat import Chat
 
     settings = Sampling(best_of or 1, temperature, top_p, top_k, min_p, max_tokens=max_tokens, seed=seed)
     chat = Chat(stage, settings, reward=reward, plugins=plugin)

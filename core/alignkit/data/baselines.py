@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 
-from alignkit.data.example import Group
+from alignkit.example import Group
 
 
 def length_only_accuracy(groups: Sequence[Group]) -> float | None:

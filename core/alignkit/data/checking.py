@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from alignkit.data.example import BadExample, Example
 from alignkit.data.messages import is_blank, speech
-from alignkit.objective import Data, Demonstrations, Labelled, Preferences, Prompts
+from alignkit.example import BadExample, Example
+from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Mismatch(BadExample):
     """
 
 
-def adapt(example: Example, kind: type[Data]) -> Example:
+def adapt(example: Example, kind: type[DataKind]) -> Example:
     """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts,
     comparable ones for Preferences.
 
@@ -106,8 +106,10 @@ NEEDS = {
 }
 
 
-def needed(kind: type[Data]) -> Need:
-    """The need of `kind`; a plugin's own kind, derived from `Data` alone, takes every example as it is."""
+def needed(kind: type[DataKind]) -> Need:
+    """The need of `kind`; a plugin's own kind, derived from `DataKind` alone, takes every example as it
+    is.
+    """
     return next(
         (need for known, need in NEEDS.items() if issubclass(kind, known)),
         Need("examples", (), lambda example: example),

@@ -8,7 +8,7 @@ from itertools import combinations
 from numbers import Real
 from typing import Any
 
-from alignkit.data.example import BadExample
+from alignkit.example import BadExample
 
 SCALARS = ("margin", "weight")
 """One number a row, repeated for each completion."""

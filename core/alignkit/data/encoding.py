@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from alignkit.data.example import BadExample
 from alignkit.data.rendering import Rendered
 from alignkit.errors import UserError
+from alignkit.example import BadExample
 
 LEAKED = "spells out a special token, which this tokenizer cannot write as plain text"
 

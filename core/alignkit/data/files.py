@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from alignkit.data.example import BadExample
 from alignkit.errors import UserError
+from alignkit.example import BadExample
 
 Row: TypeAlias = tuple[str, "dict[str, Any] | BadExample"]
 """A place (`file:line`, or `file row N` where a layout has no lines) and what stands there."""

@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from alignkit.data.columns import consumed, number, number_columns, settled
-from alignkit.data.example import BadExample, Example
 from alignkit.data.messages import read_text
 from alignkit.errors import UserError, nearest
+from alignkit.example import BadExample, Example
 from alignkit.registry import Format
 
 Row = dict[str, Any]

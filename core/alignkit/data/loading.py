@@ -5,24 +5,23 @@ became of every row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignkit.data import reading
 from alignkit.data.checking import Contradictions, Mismatch, adapt, needed
-from alignkit.data.example import BadExample, Example, Group, with_same_extra
 from alignkit.data.formats import LAYOUTS, rename_hint
-from alignkit.data.messages import text_of
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
-from alignkit.objective import Data as Kind
+from alignkit.example import BadExample, Example, Group, text_of
+from alignkit.objective import DataKind
 from alignkit.registry import Format
 
 if TYPE_CHECKING:
     from alignkit.data.tokenizing import Tokenization
-    from alignkit.recipe import Data
+    from alignkit.recipe import DataEntry
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Dataset:
 
 
 def load(
-    spec: Data,
-    kind: type[Kind],
+    spec: DataEntry,
+    kind: type[DataKind],
     *,
     name: str,
     tokenization: Tokenization,
@@ -64,8 +63,8 @@ def load(
 class _Loader:
     """What `load` remembers from row to row. `mismatch`: the first of another kind."""
 
-    spec: Data
-    kind: type[Kind]
+    spec: DataEntry
+    kind: type[DataKind]
     where: str
     tokenization: Tokenization
     tally: Tally
@@ -131,7 +130,7 @@ class _Loader:
         )
 
 
-def fingerprint(spec: Data) -> str:
+def fingerprint(spec: DataEntry) -> str:
     """SHA-256 of the data and how it is read: where it lies on this machine of its contents, wherever that
     is, else of its name.
     """
@@ -207,3 +206,16 @@ def _part(dataset: Dataset, keep: list[bool]) -> Dataset:
     return replace(
         dataset, examples=[dataset.examples[i] for i in pick], groups=[dataset.groups[i] for i in pick]
     )
+
+
+def with_same_extra(examples: Sequence[Example]) -> list[Example]:
+    """The examples with the same other columns each: None where a row had none, so that a batch's columns do
+    not depend on its rows.
+    """
+    names = dict.fromkeys(name for example in examples for name in example.extra)
+    return [
+        example
+        if len(example.extra) == len(names)
+        else replace(example, extra={name: example.extra.get(name) for name in names})
+        for example in examples
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alignkit.data.example import BadExample, Text
+from alignkit.example import BadExample, Text
 
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -46,15 +46,6 @@ def _whole(text: str) -> str:
     except UnicodeEncodeError:
         raise BadExample("text holds half a surrogate pair, which is no character") from None
     return text
-
-
-def text_of(text: Text) -> str:
-    """What is said, as one text: the text itself, or its messages' contents one after the other, each on a
-    new line.
-    """
-    if isinstance(text, str):
-        return text
-    return "\n".join(message.get("content") or "" for message in text)
 
 
 def speech(text: Text) -> tuple[tuple[str, str], ...]:

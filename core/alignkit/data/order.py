@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from alignkit.data.example import Group
+from alignkit.example import Group
 
 
 @lru_cache(maxsize=4)

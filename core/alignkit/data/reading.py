@@ -9,14 +9,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data.example import BadExample, Example
 from alignkit.data.files import SUFFIXES, Row, read_file
 from alignkit.data.formats import Unrecognised, choose, parse
-from alignkit.errors import UserError, nearest
+from alignkit.errors import UserError, first_line, nearest
+from alignkit.example import BadExample, Example
 from alignkit.registry import Format
 
 if TYPE_CHECKING:
-    from alignkit.recipe import Data
+    from alignkit.recipe import DataEntry
 
 
 def is_local(path: str) -> bool:
@@ -30,7 +30,7 @@ def is_local(path: str) -> bool:
     )
 
 
-def read_rows(spec: Data, where: str) -> Iterator[Row]:
+def read_rows(spec: DataEntry, where: str) -> Iterator[Row]:
     """Every row of the data with its place, columns renamed. A row that cannot be read is a BadExample in the
     row's stead.
 
@@ -43,7 +43,7 @@ def read_rows(spec: Data, where: str) -> Iterator[Row]:
 
 
 def read_examples(
-    spec: Data, formats: Mapping[str, Format], where: str
+    spec: DataEntry, formats: Mapping[str, Format], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
     """Every row's place, its columns (none where it cannot be read), and the example in it, or the BadExample
     that says why there is none.
@@ -80,7 +80,7 @@ def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:
         )
 
 
-def _local(spec: Data, where: str) -> Iterator[Row]:
+def _local(spec: DataEntry, where: str) -> Iterator[Row]:
     path = Path(spec.path).expanduser()
     if not path.exists():
         raise _missing(path, where)
@@ -131,7 +131,7 @@ def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
         saved = load_from_disk(path)
     except Exception as error:
         raise UserError(
-            f"the folder {str(path)!r} cannot be read: {_first_line(error)}", where=f"{where}.path"
+            f"the folder {str(path)!r} cannot be read: {first_line(error)}", where=f"{where}.path"
         ) from error
     splits = dict(saved) if isinstance(saved, DatasetDict) else {"train": saved}
     if split not in splits:
@@ -143,7 +143,7 @@ def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
     return _numbered(splits[split], str(path))
 
 
-def _hub(spec: Data, where: str) -> Iterator[Row]:
+def _hub(spec: DataEntry, where: str) -> Iterator[Row]:
     from datasets import load_dataset
 
     try:
@@ -152,7 +152,7 @@ def _hub(spec: Data, where: str) -> Iterator[Row]:
         # Offline, unknown, private, unknown split or subset: `datasets` raises a dozen unrelated classes for
         # these.
         raise UserError(
-            f"{spec.path!r} is no file here, and the hub does not give it: {_first_line(error)}",
+            f"{spec.path!r} is no file here, and the hub does not give it: {first_line(error)}",
             where=f"{where}.path",
             hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier "
             "download.",
@@ -193,7 +193,3 @@ def _check_rename(row: dict[str, Any], rename: dict[str, str], place: str, where
                 where=f"{where}.rename",
                 hint=f"Rename {new!r} too.",
             )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

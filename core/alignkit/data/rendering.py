@@ -11,8 +11,8 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from alignkit.data.example import BadExample
 from alignkit.errors import UserError
+from alignkit.example import BadExample
 
 DATE = datetime(2024, 7, 26)
 """The date that templates are told that write today's, since the same data has the same prompts on any day.

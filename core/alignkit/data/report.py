@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from alignkit.data.example import Group
 from alignkit.errors import UserError
+from alignkit.example import Group
 
 
 @dataclass(frozen=True)

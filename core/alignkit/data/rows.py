@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from alignkit.batch import Batch
-from alignkit.data.example import Group
+from alignkit.example import Group
 
 
 @dataclass(frozen=True)

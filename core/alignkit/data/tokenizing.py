@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from alignkit.data.encoding import Encoder
-from alignkit.data.example import BadExample, Example, Group, Text
 from alignkit.data.rendering import Rendered, render
+from alignkit.example import BadExample, Example, Group, Text
 
 
 class Tokenization:

@@ -1,37 +1,20 @@
-"""Calling a measure that a plugin registered, and checking its answer."""
+"""Calls a registered measure and checks its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from alignkit.errors import UserError
-from alignkit.evaluation.samples import Samples
-from alignkit.sampling.labelling import finite
-
-HINT = "A measure returns one finite number for each prompt, or None where it has none to give."
+from alignkit.answers import ask
+from alignkit.measure import Measure, Samples
 
 
-def measure(call: Callable[[Samples], Sequence[Any]], name: str, samples: Samples) -> list[float | None]:
-    """What `call`, registered as `name`, gives each prompt. Raises UserError where it fails or answers
-    anything but finite numbers.
+def measure(registered: Measure, samples: Samples) -> list[float | None]:
+    """Return what a measure gives each prompt, None where it has no number to give.
+
+    Raises UserError where the measure fails or answers anything but one finite number or None per prompt.
     """
-    where = f"measure {name!r}"
-    try:
-        answer = list(call(samples))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"it failed: {type(error).__name__}: {error}",
-            where=where,
-            hint="Mend the plugin that registers it.",
-        ) from error
-    if len(answer) != len(samples.prompts):
-        raise UserError(
-            f"found {len(answer)} numbers for {len(samples.prompts)} prompts", where=where, hint=HINT
-        )
-    return [
-        finite(value, "value", prompt, where, HINT)
-        for value, prompt in zip(answer, samples.prompts, strict=True)
-    ]
+    return ask(
+        lambda: registered.call(samples),
+        samples.prompts,
+        what="number",
+        items="prompts",
+        where=f"measure {registered.name!r}",
+    )

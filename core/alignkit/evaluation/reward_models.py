@@ -8,8 +8,8 @@ from itertools import permutations
 from typing import Any
 
 from alignkit.data.baselines import length_only_accuracy
-from alignkit.data.example import Group
 from alignkit.evaluation.statistics import bootstrap, calibration, calibration_error, spearman
+from alignkit.example import Group
 
 
 def judge(

@@ -28,7 +28,8 @@ from transformers.utils import logging as transformers_logging
 
 from alignkit import recipe
 from alignkit.data.rows import flat_rows, tree_rows
-from alignkit.errors import UserError
+from alignkit.data.tokenizing import Tokenization
+from alignkit.errors import UserError, first_line
 from alignkit.models.attention import NAME as TREE_ATTENTION
 from alignkit.models.forward import deviation
 from alignkit.models.lora import check_target
@@ -81,7 +82,8 @@ class Base:
         """
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         listed = configured if isinstance(configured, list) else [configured]
-        return {end for end in (self.tokenizer.eos_token_id, *listed) if isinstance(end, int)}
+        turn = Tokenization(self.tokenizer, max_length=8).stop_ids
+        return {*turn, *(end for end in listed if isinstance(end, int))}
 
     def text(self, ids: list[int], after: list[int] | None = None) -> str:
         """The text of token ids, without special tokens. `after` a plain prompt's ids it keeps the space that
@@ -341,8 +343,3 @@ def load_pretrained(
             hint="Check the spelling and the network, or give a local folder; a folder needs config.json, "
             "weights and a tokenizer.",
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return next(iter(str(error).strip().splitlines()), "")

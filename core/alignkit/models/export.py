@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from alignkit.checkpoint import disk_errors
 from alignkit.errors import UserError
-from alignkit.manifest import missing_or_changed, read_manifest
+from alignkit.run.files import disk_errors
+from alignkit.run.manifest import missing_or_changed, read_manifest
 
 ADAPTER = "adapter"
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignkit.data.example import Group
 from alignkit.data.rows import Rows
+from alignkit.example import Group
 from alignkit.models.logps import output_head, token_logps
 
 PROMPT, COMPLETION = 4, 4  # tokens of the example that a new base is tried on

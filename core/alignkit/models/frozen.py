@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from alignkit.checkpoint import TENSORS, find_damage, write_verified
-from alignkit.data.example import Group
 from alignkit.data.order import micro_batches
 from alignkit.data.rows import Rows
+from alignkit.example import Group
 from alignkit.models.roles import Roles
+from alignkit.run.files import TENSORS, find_damage, write_verified
 
 SHARD = 256
 PER_COMPLETION = ("scores",)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from alignkit import recipe
 from alignkit.data.rows import Rows, flat_rows, tree_rows
-from alignkit.errors import UserError
-from alignkit.models.base import Base, first_line
+from alignkit.errors import UserError, first_line
+from alignkit.models.base import Base
 from alignkit.models.forward import autocast, hidden_states
 from alignkit.models.logps import output_head, token_logps
 from alignkit.models.lora import speed_up, target_modules

@@ -1,14 +1,25 @@
 """The recipe: a YAML file and its schema, validated before anything heavy loads."""
 
-from alignkit.recipe.mistakes import explain
+from alignkit.recipe.mistakes import mistake_of
 from alignkit.recipe.schema import Recipe, load_recipe, parse_recipe
-from alignkit.recipe.settings import Data, Drawing, Lora, Model, Training
-from alignkit.recipe.verbs import BASE, VERBS, Evaluate, Label, RewardTerm, Sample, Stage, Target, Term, Train
+from alignkit.recipe.settings import DataEntry, Drawing, Lora, Model, Training
+from alignkit.recipe.verbs import (
+    BASE,
+    VERBS,
+    Evaluate,
+    Label,
+    RewardTerm,
+    Sample,
+    StageSettings,
+    Target,
+    Term,
+    Train,
+)
 
 __all__ = [
     "BASE",
     "VERBS",
-    "Data",
+    "DataEntry",
     "Drawing",
     "Evaluate",
     "Label",
@@ -17,12 +28,12 @@ __all__ = [
     "Recipe",
     "RewardTerm",
     "Sample",
-    "Stage",
+    "StageSettings",
     "Target",
     "Term",
     "Train",
     "Training",
-    "explain",
     "load_recipe",
+    "mistake_of",
     "parse_recipe",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from alignkit.errors import UserError, nearest
-from alignkit.recipe.settings import Data
+from alignkit.recipe.settings import DataEntry
 
 NAMED = ("train", "reward", "watch", "by", "evaluate")
 """Keys under which names stand, with their options: `name`, `{name: options, …}`, or a list of either."""
@@ -21,10 +21,10 @@ def validate(cls: type[Any], raw: Any, where: str) -> Any:
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, cls, where, raw) from error
+        raise mistake_of(error, cls, where, raw) from error
 
 
-def explain(error: ValidationError, cls: type[BaseModel], where: str, raw: Any = None) -> UserError:
+def mistake_of(error: ValidationError, cls: type[BaseModel], where: str, raw: Any = None) -> UserError:
     """The first mistake of a validation of `raw` as a UserError: full key path, what was found, what was
     expected.
     """
@@ -32,7 +32,7 @@ def explain(error: ValidationError, cls: type[BaseModel], where: str, raw: Any =
     parts = [
         part
         for part in first["loc"]
-        if not (isinstance(part, str) and re.search(r"[\[(]|^(str|float|bool|Data)$", part))
+        if not (isinstance(part, str) and re.search(r"[\[(]|^(str|float|bool|DataEntry)$", part))
     ]
     location = [str(part) for part in parts]
     path = ".".join([*([where] if where else []), *_as_written(parts, raw)])
@@ -78,7 +78,7 @@ def _fields_at(cls: Any, location: list[str]) -> list[str]:
             if isinstance(a, type) and issubclass(a, BaseModel)
         ]
         if info is not None and not nested:
-            cls = Data if part == "data" else cls
+            cls = DataEntry if part == "data" else cls
         elif nested:
             cls = nested[0]
     return list(cls.model_fields)

@@ -12,8 +12,8 @@ from alignkit.errors import UserError, nearest
 from alignkit.recipe.file import apply_override, read_yaml
 from alignkit.recipe.mistakes import validate
 from alignkit.recipe.repeat import unroll
-from alignkit.recipe.settings import Data, Model, Section, Training, shorthand
-from alignkit.recipe.verbs import BASE, VERBS, Stage, Train
+from alignkit.recipe.settings import DataEntry, Model, Section, Training, shorthand
+from alignkit.recipe.verbs import BASE, VERBS, StageSettings, Train
 
 TAKEN = {
     BASE: "the base",
@@ -29,11 +29,11 @@ class Recipe(Section):
     name: str
     seed: int = Field(default=0, ge=0, lt=2**63)
     model: Model = Model()
-    data: dict[str, Annotated[Data, BeforeValidator(shorthand)]] = {}
+    data: dict[str, Annotated[DataEntry, BeforeValidator(shorthand)]] = {}
     training: Training = Training()
     stages: dict[str, Any]
 
-    def needs(self, stage: Stage) -> list[str]:
+    def needs(self, stage: StageSettings) -> list[str]:
         """Names of the data and stages that a stage needs, reward models included."""
         return [*dict.fromkeys([*stage.inputs, *(name for name in stage.rewards if name in self.stages)])]
 
@@ -60,7 +60,7 @@ def parse_recipe(raw: Any, source: str = "recipe") -> Recipe:
     return recipe.model_copy(update={"stages": _in_order(recipe)})
 
 
-def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> Stage:
+def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> StageSettings:
     where = f"stages.{name}"
     _check_name(name, where)
     verbs = [verb for verb in VERBS if isinstance(raw, dict) and verb in raw]
@@ -78,7 +78,7 @@ def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> Stage:
     return validate(cls, raw, where)
 
 
-def _in_order(recipe: Recipe) -> dict[str, Stage]:
+def _in_order(recipe: Recipe) -> dict[str, StageSettings]:
     """The stages in a topological order, as written where possible; unknown inputs and cycles are errors."""
     stages, data = recipe.stages, recipe.data
     for name, stage in stages.items():
@@ -95,7 +95,7 @@ def _in_order(recipe: Recipe) -> dict[str, Stage]:
                     where=f"stages.{name}",
                     hint=nearest(needed, [*stages, *data]),
                 )
-    done: dict[str, Stage] = {}
+    done: dict[str, StageSettings] = {}
     while len(done) < len(stages):
         ready = [
             name

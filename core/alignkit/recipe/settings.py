@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from alignkit.sampling.sampler import LEAST_TEMPERATURE
+from alignkit.sampler import LEAST_TEMPERATURE
 
 
 class Section(BaseModel):
@@ -39,7 +39,7 @@ class Model(Section):
     gradient_checkpointing: Literal["auto"] | bool = "auto"
 
 
-class Data(Section):
+class DataEntry(Section):
     """Where examples come from: a JSONL (plain or gzip), Parquet or CSV file, a `datasets` folder, or a hub
     name.
 
@@ -117,7 +117,7 @@ class Training(Section):
     max_length: int = Field(default=1024, ge=8)
     micro_batch_tokens: int = Field(default=2048, ge=1)
     sampling: Drawing = Drawing()
-    held_out: Annotated[float | str | Data | None, BeforeValidator(shorthand)] = None
+    held_out: Annotated[float | str | DataEntry | None, BeforeValidator(shorthand)] = None
     evaluate_every: int | None = Field(default=None, ge=1)
     save_every: int | None = Field(default=None, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -211,7 +211,7 @@ class Evaluate(Drawing):
         return [term.reward for term in (*self.by, *(term for target in self.evaluate for term in target.by))]
 
 
-Stage = Train | Sample | Label | Evaluate
+StageSettings = Train | Sample | Label | Evaluate
 VERBS: dict[str, type[Train] | type[Sample] | type[Label] | type[Evaluate]] = {
     "train": Train,
     "sample": Sample,

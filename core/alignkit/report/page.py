@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from alignkit.checkpoint import write_folder, write_text
 from alignkit.report.describing import number_label, stage_line, summary_line
 from alignkit.report.diagram import HEIGHT, WIDTH, Diagram, lay_out
 from alignkit.report.evaluation_pictures import frontier, reliability
@@ -19,6 +18,7 @@ from alignkit.report.over_optimization import proxy_and_gold
 from alignkit.report.reading import REWARD_MODELS, Evaluation, Run, Stage, read_run
 from alignkit.report.tables import Table, make_table
 from alignkit.report.training_pictures import curves, series
+from alignkit.run.files import write_folder, write_text
 
 PAGE, PICTURES = "report.html", "report"
 MOST_PROMPTS = 8

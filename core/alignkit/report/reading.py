@@ -11,8 +11,8 @@ from typing import Any
 
 from alignkit.errors import UserError
 from alignkit.evaluation.statistics import Bin, Interval
-from alignkit.manifest import Manifest, read_manifest
-from alignkit.metrics import read_metrics
+from alignkit.run.manifest import Manifest, read_manifest
+from alignkit.run.metrics import read_metrics
 
 EVALUATION, SAMPLES, SUMMARY, METRICS = "evaluation.json", "samples.jsonl", "summary.json", "metrics.jsonl"
 POLICIES, REWARD_MODELS = "policies", "reward models"

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from alignkit.sampling.sampler import Sampling
+from alignkit.sampler import Sampling
 
 
 def choose(

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alignkit.sampler import Drawn, Sampling
 from alignkit.sampling.cache import growing_cache, is_plain
 from alignkit.sampling.choosing import choose
-from alignkit.sampling.sampler import Drawn, Sampling
 from alignkit.sampling.stopping import StopWatch
 
 # the share of finished samples at which copying the cache costs less than computing them further

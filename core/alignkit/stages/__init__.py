@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from alignkit import recipe
-from alignkit.checkpoint import write_text
-from alignkit.plan import PlannedStage
-from alignkit.stages.evaluate import run_evaluate
-from alignkit.stages.label import run_label
-from alignkit.stages.sample import run_sample
-from alignkit.stages.train import run_train
+from alignkit.run.files import write_text
+from alignkit.stages.evaluate.work import run_evaluate
+from alignkit.stages.label.work import run_label
+from alignkit.stages.plan import PlannedStage
+from alignkit.stages.sample.work import run_sample
+from alignkit.stages.train.work import run_train
 from alignkit.stages.workshop import Workshop
 
 RUN = {

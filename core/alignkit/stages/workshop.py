@@ -12,17 +12,17 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from alignkit import recipe
-from alignkit.data.example import Example, Group
 from alignkit.data.loading import Dataset, load, split_held_out
 from alignkit.data.tokenizing import Tokenization
 from alignkit.display import TerminalDisplay
 from alignkit.errors import UserError
+from alignkit.example import Example, Group
 from alignkit.models.base import Base, load_base, load_tokenizer, most_positions
 from alignkit.models.roles import Roles
-from alignkit.objective import Data as Kind
-from alignkit.plan import Plan, PlannedStage, PlannedTerm
+from alignkit.objective import DataKind
 from alignkit.registry import Registry
-from alignkit.sampling.sampler import Drawn, Sampling
+from alignkit.sampler import Drawn, Sampling
+from alignkit.stages.plan import Plan, PlannedStage, PlannedTerm
 
 SAMPLES, RANKED = "samples.jsonl", "ranked.jsonl"
 
@@ -90,27 +90,27 @@ class Workshop:
             )
         return Tokenization(tokenizer, limit - room)
 
-    def data(self, name: str) -> recipe.Data:
+    def data(self, name: str) -> recipe.DataEntry:
         """The data entry called `name`, or what the stage of that name wrote."""
         if name not in self.plan.stages:
             return self.plan.data[name]
         for file in (RANKED, SAMPLES):
             if (self.folder / name / file).is_file():
-                return recipe.Data.model_validate({"path": str(self.folder / name / file)})
+                return recipe.DataEntry.model_validate({"path": str(self.folder / name / file)})
         raise UserError(
             f"the stage {name!r} wrote no data",
             where=f"stages.{name}",
             hint="`on` takes data, a sample stage or a label stage.",
         )
 
-    def load(self, name: str, kind: type[Kind], max_length: int, room: int = 0) -> Dataset:
+    def load(self, name: str, kind: type[DataKind], max_length: int, room: int = 0) -> Dataset:
         """Read, check and tokenize the data called `name`; shows its report. See `tokenization` for the
         lengths.
         """
         return self._load(self.data(name), name, kind, self.tokenization(max_length, room), f"data.{name}")
 
     def _load(
-        self, spec: recipe.Data, name: str, kind: type[Kind], tokenization: Tokenization, where: str
+        self, spec: recipe.DataEntry, name: str, kind: type[DataKind], tokenization: Tokenization, where: str
     ) -> Dataset:
         dataset = load(
             spec, kind, name=name, tokenization=tokenization, formats=self.registry.formats.items, where=where

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from alignkit.batch import Batch, MissingSignal, Rollouts
 from alignkit.errors import UserError
-from alignkit.metrics import Averages
 from alignkit.objective import Loss, Objective, OnlineObjective, Prompts
-from alignkit.registry import Plugin
-from alignkit.registry import check_objective as check_class
-from alignkit.rollouts import check_prepared, lasting
+from alignkit.registry import Plugin, require_objective
 from alignkit.testing.cases import GROUPS, PER_TOKEN, SIGNALS, Case, make_case, padded, signals_of, wider
+from alignkit.training.averages import Averages
+from alignkit.training.rollouts import check_prepared, lasting
 
 SEEDS = range(4)
 PADDING = 3  # columns
@@ -74,7 +73,7 @@ def _fail(objective: Objective, text: str) -> NoReturn:
 
 def _check_declarations(objective: Objective, columns: Collection[str]) -> None:
     cls = type(objective)
-    check_class(cls, Plugin(cls.__module__, cls.__module__, ""))
+    require_objective(cls, Plugin(cls.__module__, cls.__module__, ""))
     for declaration in ("trains", "reads"):
         unknown = set(getattr(objective, declaration)) - set(SIGNALS)
         if unknown:
@@ -214,9 +213,8 @@ def _compute(objective: Objective, case: Case, order: Tensor | None, padding: in
         group = laid.group[index].unique(return_inverse=True)[1]
         kept = ({name: value[index] for name, value in tensors.items()} for tensors in (columns, signals))
         loss = _loss(objective, Batch(laid.tokens[index], laid.mask[index], group, *kept))
-        share = torch.ones_like(loss.terms) if loss.weight is None else loss.weight.to(loss.terms.dtype)
-        total = total + torch.where(share > 0, loss.terms, 0.0).mul(share).sum()
-        weight += float(share.sum())
+        summed, share = loss.total()
+        total, weight = total + summed, weight + share
         averages.add_loss(loss)
     leaves = list(case.leaves.values())
     found = (

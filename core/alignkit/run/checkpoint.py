@@ -1,0 +1,79 @@
+"""Files that survive a crash: atomic writes, verified checkpoints, and the lock on a run's folder.
+
+A checkpoint is a folder `step-N` with `tensors.safetensors`, `state.json` and `manifest.json` (SHA-256 of
+both). It is written beside its place, synced, then renamed, so it is either absent or whole; one damaged
+later is named and removed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignkit.errors import UserError
+from alignkit.run.files import (
+    STATE,
+    TENSORS,
+    disk_errors,
+    find_damage,
+    write_verified,
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a resumed run needs: tensors by name, and numbers."""
+
+    step: int
+    tensors: dict[str, Any]
+    state: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
+    """Write `folder/step-N` atomically, then drop all but the newest `keep`; returns the step of the oldest
+    kept.
+    """
+    from safetensors.torch import save_file
+
+    def write(place: Path) -> None:
+        save_file(checkpoint.tensors, place / TENSORS)
+        (place / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.state}))
+
+    write_verified(folder / f"step-{checkpoint.step:08d}", write)
+    places = sorted(folder.glob("step-*"))
+    for place in places[:-keep]:
+        shutil.rmtree(place)
+    return int(places[-keep:][0].name.removeprefix("step-"))
+
+
+def latest_checkpoint(folder: Path, note: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint. Damaged ones before it are named through `note` and removed: kept, they
+    would count as the newest.
+    """
+    from safetensors.torch import load_file
+
+    for place in sorted(folder.glob("step-*"), reverse=True):
+        damage = find_damage(place)
+        if damage:
+            note(f"checkpoint {place.name} is damaged ({damage}) and removed")
+            with disk_errors(place):
+                shutil.rmtree(place)
+            continue
+        state = json.loads((place / STATE).read_text())
+        return Checkpoint(state.pop("step"), load_file(place / TENSORS), state)
+    return None
+
+
+def require_numbers(state: dict[str, Any], owner: str) -> None:
+    """Refuse a state that a checkpoint cannot carry."""
+    for key, value in state.items():
+        if not isinstance(value, int | float):
+            raise UserError(
+                f"it keeps {key!r} in its state, a {type(value).__name__}; numbers are expected",
+                where=owner,
+                hint=f"Keep a number: state[{key!r}] = float(…).",
+            )

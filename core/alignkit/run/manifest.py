@@ -1,0 +1,122 @@
+"""Keeps a stage's manifest: what it was made of, how it is told, and the SHA-256 of every file that it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from typing import Any
+
+from alignkit.measure import Metric
+from alignkit.run.files import sha256, write_text
+from alignkit.run.folder import MANIFEST, UNHASHED, StageFolder
+
+PACKAGES = ("alignkit", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
+
+
+@dataclass(frozen=True)
+class TermInputs:
+    """One objective of a training stage: its options, its weight in the sum, its data, and what it trains."""
+
+    objective: str
+    weight: float
+    on: str
+    trains: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a stage's result depends on; `fingerprint` is its hash.
+
+    verb: train, sample, label or evaluate. settings: the stage's, as its recipe gives them. terms: a training
+    stage's objectives. code: the SHA-256 of each plugin's file that the stage uses. model: the recipe's, with
+    `content`, which tells bases apart wherever they lie. reads: the fingerprint of each stage and data it needs.
+    """
+
+    alignkit: str
+    verb: str
+    settings: Mapping[str, Any]
+    code: Mapping[str, str]
+    model: Mapping[str, Any]
+    seed: int
+    reads: Mapping[str, str]
+    terms: tuple[TermInputs, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the inputs' canonical JSON."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def trains(self) -> frozenset[str]:
+        """The roles that the stage trains."""
+        return frozenset(role for term in self.terms for role in term.trains)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a stage. line: what it does, in one line. metrics: how each of its numbers is called."""
+
+    fingerprint: str
+    inputs: Inputs
+    line: str = ""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    done: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def begin(folder: StageFolder, inputs: Inputs, line: str, metrics: Mapping[str, Metric]) -> Manifest:
+    """Write down what the stage will be made of."""
+    manifest = Manifest(inputs.fingerprint, inputs, line, metrics, versions=_versions())
+    _write(folder, manifest)
+    return manifest
+
+
+def finish(folder: StageFolder, manifest: Manifest) -> None:
+    """Write down that the stage is done, with the hash of every file but checkpoints and caches."""
+    files = {
+        str(path.relative_to(folder.path)): sha256(path)
+        for path in sorted(folder.path.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and path.relative_to(folder.path).parts[0] not in UNHASHED
+    }
+    _write(folder, replace(manifest, done=True, files=files))
+
+
+def read_manifest(folder: StageFolder) -> Manifest | None:
+    """Return the folder's manifest, or None where there is none to trust."""
+    try:
+        raw = json.loads(folder.manifest.read_text(encoding="utf-8"))
+        terms = tuple(
+            TermInputs(**{**term, "trains": tuple(term["trains"])}) for term in raw["inputs"]["terms"]
+        )
+        inputs = Inputs(**{**raw["inputs"], "terms": terms})
+        metrics = {name: Metric(**metric) for name, metric in raw["metrics"].items()}
+        return Manifest(**{**raw, "inputs": inputs, "metrics": metrics})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def missing_or_changed(folder: StageFolder, manifest: Manifest) -> list[str]:
+    """Return the names of files that are not as the manifest says."""
+    return [
+        name
+        for name, digest in manifest.files.items()
+        if not (folder.path / name).is_file() or sha256(folder.path / name) != digest
+    ]
+
+
+def _write(folder: StageFolder, manifest: Manifest) -> None:
+    plain = {
+        **asdict(manifest),
+        "metrics": {name: metric.to_dict() for name, metric in manifest.metrics.items()},
+    }
+    write_text(folder.manifest, json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -1,0 +1,35 @@
+"""Finds a sampler by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alignkit.errors import UserError
+from alignkit.sampler import Sampler, Weights
+
+if TYPE_CHECKING:
+    from alignkit.models.roles import Roles
+    from alignkit.registry import Registry
+
+
+def make_sampler(
+    registry: Registry, name: str, roles: Roles, weights: Weights = "auto", *, where: str | None = None
+) -> Sampler:
+    """The sampler registered as `name`, on `roles`; see `find_sampler`."""
+    return find_sampler(registry, name, where)(roles, weights)
+
+
+def find_sampler(registry: Registry, name: str, where: str | None = None) -> type[Sampler]:
+    """The class registered as `name`. Raises UserError, at the key path `where`, for no such sampler or one
+    that cannot be used here.
+    """
+    cls = registry.samplers.get(name, where)
+    missing = cls.missing()
+    if missing is not None:
+        usable = sorted(other for other, found in registry.samplers.items.items() if found.missing() is None)
+        raise UserError(
+            f"the sampler {name!r} cannot be used here: {missing}",
+            where=where,
+            hint=f"Usable here: {', '.join(usable)}.",
+        )
+    return cls

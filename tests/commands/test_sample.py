@@ -1,0 +1,237 @@
+"""Best-of-n from the command line, and the plugin that `new-plugin` writes."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import WORDS, run, write_recipe
+
+from alignkit import recipe
+from alignkit.chat import Chat
+from alignkit.cli import main
+from alignkit.example import Group
+from alignkit.models.base import load_base
+from alignkit.models.frozen import signals_by_group
+from alignkit.models.roles import Roles
+from alignkit.registry import Registry
+from alignkit.sampler import Sampling
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = """  policy: {train: sft, on: pairs, steps: 1}
+  reward: {train: bradley-terry, on: pairs, steps: 4, learning_rate: 0.1}
+"""
+REWARDS = """from alignkit import hookimpl
+
+def words(prompts, completions, **columns):
+    return [float(len(completion.split())) for completion in completions]
+
+def mute(prompts, completions, **columns):
+    return [None for _ in completions]
+
+@hookimpl
+def register_rewards(register):
+    register(words)
+    register(mute)
+"""
+
+
+@pytest.fixture
+def alignkit(monkeypatch, capsys):
+    """Calls the command line in this process: (stdout, stderr), after checking the exit code."""
+
+    def call(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["alignkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert (end.value.code or 0) == code, out + err
+        assert "Traceback" not in err
+        return out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory) -> Path:
+    """A run with a policy and a reward model."""
+    folder = tmp_path_factory.mktemp("run")
+    run(write_recipe(folder, base, STAGES), folder)
+    (folder / "rewards_of_mine.py").write_text(REWARDS)
+    return folder / "tiny"
+
+
+SMALL = ("--prompt", "red cat", "--max-tokens", 5, "--temperature", 1)
+
+
+def test_the_answer_is_the_sample_that_the_reward_model_scores_highest(base, trained):
+    settings = Sampling(8, max_tokens=5, seed=3)
+    chat = Chat(trained / "policy", settings, reward=str(trained / "reward"))
+    answer = chat.answer("red cat")
+
+    spec = recipe.Model(base=str(base), quantization="none", dtype="float32")
+    ids = chat.tokenization.prompt_ids("red cat")
+    [drawn] = chat.sampler.sample("policy", [ids], settings)
+    judge = Roles(load_base(spec, Registry(), torch.device("cpu")), spec.lora, 0)
+    judge.add("reward", trainable=False, start=trained / "reward" / "adapter")
+    group = Group(ids, tuple(sample.tokens for sample in drawn))
+    scores = signals_by_group(judge, [group], [0], ["reward"], 4096)["scores"][0]
+    assert scores.std() > 0.01
+    torch.testing.assert_close(torch.tensor(answer.scores), scores, atol=1e-5, rtol=1e-4)
+    assert answer.text == chat.roles.base.text(drawn[int(scores.argmax())].tokens)
+
+
+def test_policy_and_reward_model_share_one_base_in_memory(trained):
+    roles = Chat(trained / "policy", Sampling(2), reward=str(trained / "reward")).roles
+    embeddings = [name for name, _ in roles.model.named_parameters() if "embed_tokens" in name]
+    assert len(embeddings) == 1
+    assert {role.adapter for role in roles.roles.values()} == {"policy", "reward-reward"}
+
+
+def test_the_command_prints_the_answer_and_to_stderr_the_scores(alignkit, trained):
+    out, err = alignkit("sample", trained / "policy", *SMALL, "--best-of", 8, "--reward", trained / "reward")
+    assert set(out.split()) <= set(WORDS)
+    found = re.fullmatch(r"best of 8: score (\S+), mean (\S+)\n", err)
+    assert found
+    assert float(found[1]) > float(found[2])
+
+
+def test_a_reward_of_a_plugin_file_chooses_too(alignkit, trained):
+    plugin = ("--plugin", trained.parent / "rewards_of_mine.py")
+    out, err = alignkit("sample", trained / "policy", *SMALL, "--best-of", 16, "--reward", "words", *plugin)
+    assert err.startswith(f"best of 16: score {len(out.split())}, mean ")
+
+
+def test_where_the_reward_abstains_from_all_it_is_said_and_the_first_sample_given(alignkit, trained):
+    plugin = ("--plugin", trained.parent / "rewards_of_mine.py")
+    out, err = alignkit("sample", trained / "policy", *SMALL, "--best-of", 4, "--reward", "mute", *plugin)
+    assert "no opinion" in err
+    assert out == alignkit("sample", trained / "policy", *SMALL)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--best-of", "4"], "--best-of needs --reward too"),
+        (["--reward", "sentiment"], "--reward needs --best-of too"),
+        (["--best-of", "4", "--reward", "sentimnt"], "Did you mean 'sentiment'"),
+        (["--best-of", "4", "--reward", "sentiment", "--temperature", "0"], "all answers are the same"),
+        (["--best-of", "4", "--reward", "{run}/policy"], "is no reward model, it trains policy"),
+        (["--best-of", "4", "--reward", "{run}"], "holds no trained adapter"),
+    ],
+)
+def test_a_mistake_about_the_reward_is_one_message(alignkit, trained, options, words):
+    options = [option.format(run=trained) for option in options]
+    assert words in alignkit("sample", trained / "policy", "--prompt", "red", *options, code=2)[1]
+
+
+@pytest.mark.parametrize(("key", "value"), [("content", "other"), ("quantization", "nf4")])
+def test_a_reward_model_over_another_base_is_refused(alignkit, trained, tmp_path, key, value):
+    shutil.copytree(trained / "reward", tmp_path / "reward")
+    manifest = json.loads((tmp_path / "reward" / "manifest.json").read_text())
+    manifest["inputs"]["model"][key] = value
+    (tmp_path / "reward" / "manifest.json").write_text(json.dumps(manifest))
+    err = alignkit(
+        "sample",
+        trained / "policy",
+        "--prompt",
+        "red",
+        "--best-of",
+        2,
+        "--reward",
+        tmp_path / "reward",
+        code=2,
+    )[1]
+    assert "Both must share one base" in err
+
+
+def test_a_name_that_is_a_reward_and_a_folder_is_not_guessed_at(alignkit, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained / "reward", tmp_path / "sentiment")
+    monkeypatch.chdir(tmp_path)
+    options = ("--prompt", "red", "--max-tokens", 3, "--best-of", 2, "--reward")
+    assert (
+        "both a registered reward and a folder"
+        in alignkit("sample", trained / "policy", *options, "sentiment", code=2)[1]
+    )
+    assert "best of 2" in alignkit("sample", trained / "policy", *options, "./sentiment")[1]
+
+
+@pytest.mark.parametrize("name", ["my-method", "a", "-".join(["longest"] * 5)])
+def test_the_written_plugin_and_test_pass_lint_and_are_formatted(alignkit, tmp_path, name):
+    alignkit("new-plugin", name, "--to", tmp_path / "new")
+    sources = f"src = [{str(ROOT / 'core')!r}, {str(tmp_path / 'new')!r}]"  # as for a plugin of this project
+    config = ["--config", str(ROOT / "pyproject.toml"), "--config", sources, str(tmp_path / "new")]
+    for check in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, *config], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_printed_commands_work(alignkit, base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out, _ = alignkit("new-plugin", "my_method")
+    assert (tmp_path / "alignkit_my_method.py").is_file()
+    assert '[project.entry-points.alignkit]\nmy-method = "alignkit_my_method"' in out
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", re.search(r"pytest (\S+)", out)[1]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+
+    path = str(write_recipe(tmp_path, base, "  one: {train: sft, on: pairs, steps: 2}"))
+    typed = [shlex.split(line)[4:] for line in out.splitlines() if " alignkit " in line]
+    assert [words[0] for words in typed] == ["check", "run"]
+    for words in typed:
+        assert (
+            "train my-method"
+            in alignkit(*(word.replace("RECIPE", path).replace("STAGE", "one") for word in words))[0]
+        )
+    settings = json.loads((tmp_path / "runs" / "tiny" / "one" / "manifest.json").read_text())["inputs"][
+        "terms"
+    ][0]
+    assert settings["beta"] == 0.2
+    assert (tmp_path / "runs" / "tiny" / "one" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_nothing_is_overwritten(alignkit, tmp_path):
+    (tmp_path / "test_alignkit_mine.py").write_text("kept")
+    assert "nothing is overwritten" in alignkit("new-plugin", "mine", "--to", tmp_path, code=2)[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["test_alignkit_mine.py"]
+    assert (tmp_path / "test_alignkit_mine.py").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("My", "cannot be a plugin's name"),
+        ("1st", "cannot be a plugin's name"),
+        ("a--b", "cannot be a plugin's name"),
+        ("../up", "cannot be a plugin's name"),
+        ("x" * 41, "cannot be a plugin's name"),
+        ("loss", "its class would be called Loss"),
+        ("none", "its class would be called None"),
+        ("dpo", "is registered already, by alignkit"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(alignkit, tmp_path, name, words):
+    assert words in alignkit("new-plugin", name, "--to", tmp_path, code=2)[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_new_plugin_imports_no_torch(tmp_path):
+    script = (
+        f"import sys\nsys.argv = ['alignkit', 'new-plugin', 'mine', '--to', {str(tmp_path)!r}]\nfrom "
+        "alignkit.cli import app\n"
+        "app(standalone_mode=False)\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,211 @@
+"""Several rewards of one batch: weighted, standardized, abstaining, watched; reward models over one base; the
+best of several.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_models import random_groups, shake, tiny_roles
+
+from alignkit import Example, Group
+from alignkit.rewards.best_of_n import best_of
+from alignkit.rewards.kinds import WeightedReward
+from alignkit.rewards.scoring import Scorer
+
+EXAMPLES = [Example("p", ("a", "bb", "ccc")), Example("q", ("dddd",))]
+
+
+def ignored(examples):
+    return [Group([1], tuple([2] for _ in example.completions)) for example in examples]
+
+
+def length(prompts, completions, **columns):
+    return [float(len(completion)) for completion in completions]
+
+
+def of(function, weight=1.0, standardize=False, name=None):
+    return WeightedReward(name or function.__name__, weight, standardize, function)
+
+
+def scored(rewards, watch=(), examples=EXAMPLES):
+    return Scorer(rewards, None, None, 64, watch)(examples, ignored(examples))  # type: ignore[arg-type]
+
+
+def test_the_total_is_the_weighted_sum_and_each_reward_stays_as_it_is():
+    def vowel(prompts, completions, **columns):
+        return [completion.startswith("a") for completion in completions]
+
+    found = scored([of(length, 0.5), of(vowel, -3)])
+    assert found.total == [[0.5 * 1 - 3, 1.0, 1.5], [2.0]]
+    assert found.each == {"length": [[1, 2, 3], [4]], "vowel": [[1, 0, 0], [0]]}
+    assert found.means() == {"length": 2.5, "vowel": 0.25}
+
+
+def test_standardized_scores_have_mean_0_and_deviation_1_over_the_batch_before_they_are_weighted():
+    found = scored([of(length, 2, standardize=True)])
+    # 1, 2, 3, 4: mean 2½, variance (1.5² + 0.5² + 0.5² + 1.5²) ÷ 4 = 1.25
+    expected = [2 * (value - 2.5) / 1.25**0.5 for value in (1, 2, 3, 4)]
+    assert [*found.total[0], *found.total[1]] == pytest.approx(expected)
+    assert found.each == {"length": [[1, 2, 3], [4]]}, "what is reported is not standardized"
+
+
+def test_standardizing_is_over_the_whole_batch_whatever_the_scale(rng):
+    def noise(prompts, completions, **columns):
+        return [1e6 + 1e3 * rng.random() for _ in completions]
+
+    examples = [Example(str(i), ("a",) * rng.randint(1, 4)) for i in range(20)]
+    total = [
+        value for values in scored([of(noise, standardize=True)], examples=examples).total for value in values
+    ]
+    assert np.mean(total) == pytest.approx(0, abs=1e-6)
+    assert np.std(total) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 1e9 / 7])
+@pytest.mark.parametrize("count", [1, 3, 6, 7, 11])
+def test_a_constant_reward_is_standardized_to_0(value, count):
+    def constant(prompts, completions, **columns):
+        return [value] * len(completions)
+
+    assert scored([of(constant, standardize=True)], examples=[Example("p", ("a",) * count)]).total == [
+        [0] * count
+    ]
+
+
+def test_a_completion_of_which_one_reward_abstains_has_no_total_and_counts_in_no_mean():
+    def even(prompts, completions, **columns):
+        return [float(len(c)) if len(c) % 2 == 0 else None for c in completions]
+
+    found = scored([of(length), of(even, 10, standardize=True)])
+    # Of the scores 2 and 4, standardized −1 and 1.
+    assert found.total == [[None, 2 - 10, None], [4 + 10]]
+    assert found.each["even"] == [[None, 2, None], [4]]
+    assert found.means() == {"length": 2.5, "even": 3.0}
+
+
+def test_a_reward_that_abstains_from_everything_has_no_mean():
+    def silent(prompts, completions, **columns):
+        return [None] * len(completions)
+
+    found = scored([of(silent, standardize=True)])
+    assert found.total == [[None, None, None], [None]]
+    assert found.means() == {}
+
+
+def test_what_is_watched_is_measured_and_not_summed():
+    def ten(prompts, completions, **columns):
+        return [10.0] * len(completions)
+
+    def silent(prompts, completions, **columns):
+        return [None] * len(completions)
+
+    found = scored([of(length)], watch=[of(ten, 5, standardize=True), of(silent)])
+    assert found.total == [[1, 2, 3], [4]]
+    assert found.means() == {"length": 2.5, "ten": 10.0}
+
+
+def test_the_datas_columns_reach_a_reward_once_a_completion():
+    seen = {}
+
+    def note(prompts, completions, **columns):
+        seen.update(prompts=prompts, completions=completions, columns=columns)
+        return [0.0] * len(completions)
+
+    rows = [
+        Example("p", ("a", "b"), extra={"answer": "1", "tag": "x"}),
+        Example("q", ("c",), extra={"answer": "2"}),
+    ]
+    scored([of(note)], examples=rows)
+    assert seen == {
+        "prompts": ["p", "p", "q"],
+        "completions": ["a", "b", "c"],
+        # A column that some row lacks is there for every completion, whichever rows the batch has.
+        "columns": {"answer": ["1", "1", "2"], "tag": ["x", "x", None], "completion_ids": [[2], [2], [2]]},
+    }
+
+
+def test_every_reward_is_asked_once():
+    asked = []
+
+    def counted(prompts, completions, **columns):
+        asked.append(len(completions))
+        return [0.0] * len(completions)
+
+    scored([of(counted, name="one"), of(length)], watch=[of(counted, name="two")])
+    assert asked == [4, 4]
+
+
+# --- reward models over one base
+
+
+def saved_reward_model(run, name, seed):
+    """A reward model as its stage would have saved it: an adapter and a head off zero."""
+    roles = tiny_roles()
+    roles.add("reward", trainable=True)
+    shake(roles, "reward", seed)
+    folder = run / name / "adapter"
+    folder.mkdir(parents=True)
+    save_file(roles.state("reward"), folder / "adapter_model.safetensors")
+    config = roles.model.peft_config["reward"].to_dict()
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    (folder / "adapter_config.json").write_text(json.dumps(config, default=str))
+    return roles
+
+
+def alone(roles, group):
+    with torch.no_grad():
+        return roles.signals("reward", roles.rows([group]))["scores"].tolist()
+
+
+@pytest.mark.parametrize("trees", [True, False])
+def test_several_reward_models_over_one_base_give_each_the_score_of_the_model_alone(tmp_path, rng, trees):
+    models = {
+        name: saved_reward_model(tmp_path, name, seed)
+        for seed, name in enumerate(("first", "second", "third"), start=3)
+    }
+    groups = random_groups(rng, count=5)
+    examples = [Example("p", tuple("x" for _ in group.completions)) for group in groups]
+    roles = tiny_roles(trees=trees)
+    roles.add("policy", trainable=True)
+    shake(roles, "policy", seed=9)
+    rewards = [WeightedReward("first", 0.5), WeightedReward("second", -2), of(length)]
+    found = Scorer(rewards, roles, tmp_path, 16, [WeightedReward("third")])(examples, groups)
+
+    for name, model in models.items():
+        for values, group in zip(found.each[name], groups, strict=True):
+            assert values == pytest.approx(alone(model, group), abs=1e-5)
+    assert found.each["first"] != found.each["second"]
+    for number, totals in enumerate(found.total):
+        pairs = zip(found.each["first"][number], found.each["second"][number], strict=True)
+        assert totals == pytest.approx([0.5 * first - 2 * second + 1 for first, second in pairs])
+
+
+def test_scoring_leaves_the_policy_as_it_trains(tmp_path, rng):
+    saved_reward_model(tmp_path, "judge", 3)
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    shake(roles, "policy")
+    before = {name: parameter.clone() for name, parameter in roles.trainable().items()}
+    groups = random_groups(rng)
+    examples = [Example("p", tuple("x" for _ in group.completions)) for group in groups]
+    Scorer([WeightedReward("judge")], roles, tmp_path, 64)(examples, groups)
+    assert roles.trainable().keys() == before.keys(), "a reward model does not train"
+    assert all(
+        parameter.requires_grad and torch.equal(parameter, before[name])
+        for name, parameter in roles.trainable().items()
+    )
+
+
+def test_of_each_n_samples_the_one_with_the_highest_score_is_kept():
+    assert best_of("abcdef", [0.1, 0.3, 0.2, -5.0, -7.0, -6.0], 3) == ["b", "d"]
+
+
+def test_of_equal_scores_the_first_is_kept():
+    assert best_of("abc", [1.0, 2.0, 2.0], 3) == ["b"]
+
+
+def test_a_sample_without_a_score_is_kept_only_where_all_are_without():
+    assert best_of("abcd", [None, -9.0, None, None], 2) == ["b", "c"]

@@ -1,0 +1,90 @@
+"""Ranking data by a reward: how much of it is read, and what becomes of rows that cannot be."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from tiny_tokenizers import byte_tokenizer
+
+from alignkit import UserError
+from alignkit.data.tokenizing import Tokenization
+from alignkit.recipe import DataEntry, Label
+from alignkit.rewards.kinds import WeightedReward
+from alignkit.stages.label.work import run_label
+from alignkit.stages.plan import PlannedStage
+
+
+def row(prompt, *completions):
+    return json.dumps({"prompt": prompt, "completions": completions})
+
+
+ROWS = ["{", row("q", "a", "bb"), row("r", "x" * 90), row("s", "", "c"), row("t", "d")]
+
+
+@pytest.fixture
+def label(tmp_path):
+    """Labels rows by their length; returns the stage's result, the lines written and the notes shown."""
+
+    def label(*lines, **settings):
+        data, notes = tmp_path / "rows.jsonl", []
+        data.write_text("".join(line + "\n" for line in lines))
+        shop = SimpleNamespace(
+            data=lambda name: DataEntry(path=str(data), **settings),
+            tokenization=lambda max_length: Tokenization(byte_tokenizer(), max_length),
+            registry=SimpleNamespace(formats=SimpleNamespace(items={})),
+            display=SimpleNamespace(note=notes.append),
+            folder=tmp_path,
+            seed=0,
+        )
+        stage = Label.model_validate({"label": "drawn", "by": "length", "max_length": 64})
+        length = WeightedReward(
+            "length", call=lambda prompts, completions, **columns: [len(text) for text in completions]
+        )
+        result = run_label(PlannedStage("ranked", stage, rewards=(length,)), shop, tmp_path)
+        return (
+            result,
+            [json.loads(line) for line in (tmp_path / "ranked.jsonl").read_text().splitlines()],
+            notes,
+        )
+
+    return label
+
+
+def test_rows_that_cannot_be_ranked_are_left_out_counted_and_told(label):
+    result, lines, notes = label(*ROWS)
+    assert [line["prompt"] for line in lines] == ["q", "s", "t"]
+    assert lines[0]["ranks"] == [1, 0]
+    assert result == {
+        "prompts": 3,
+        "completions": 4,
+        "dropped": 2,
+        "abstained": 0,
+        "empty": 1,
+        "mean_reward": 1.25,
+    }
+    assert any("not valid JSON (first at" in note for note in notes)
+    assert any("completion longer than max_length (first at" in note for note in notes)
+    assert "left out: 2 bad rows, 1 empty, 0 without an opinion" in notes[-1]
+
+
+def test_a_bad_row_is_an_error_where_the_recipe_says_so(label):
+    with pytest.raises(UserError, match="2 of 5 rows cannot be used"):
+        label(*ROWS, on_bad="error")
+
+
+def test_limit_counts_usable_rows(label):
+    result, lines, _ = label(*ROWS, limit=2)
+    assert [line["prompt"] for line in lines] == ["q", "s"]
+    assert result["dropped"] == 2
+    assert label(*ROWS, limit=1, skip=1, on_bad="error")[0]["prompts"] == 1, (
+        "the bad rows are before it and behind it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [([row("q", "")], "no completion to rank"), (["{", "{"], "none of 2 rows can be used")],
+)
+def test_nothing_to_rank_is_an_error(label, lines, message):
+    with pytest.raises(UserError, match=message):
+        label(*lines)
