@@ -1,29 +1,43 @@
-"""The Bradley–Terry reward model: P(y_w ≻ y_l | x) = σ(r(x, y_w) − r(x, y_l)), fitted by maximum likelihood.
+"""Trains a Bradley–Terry reward model by maximum likelihood: P(y_w ≻ y_l | x) = σ(r(x, y_w) − r(x, y_l)).
 
-Source: Ouyang et al., 2022, arXiv:2203.02155, eq. 1 (rankings of K completions: all pairs of a prompt in one
-pass, each prompt weighing 1). Options:
+Source: Ouyang et al., 2022, arXiv:2203.02155, eq. 1. With rankings of K completions, all pairs of a prompt
+are in one pass, and each prompt weighs 1. The options change the loss of a pair, −log σ(r_w − r_l):
 
-margin     −log σ(r_w − r_l − m) with the data's column `margin` (Touvron et al., 2023, arXiv:2307.09288, eq.
-2) centering  + c·(r_w + r_l)², which pulls the mean reward to 0 (Eisenstein et al., 2023, arXiv:2312.09244)
-votes      with the data's column `votes`, cross-entropy to the share of annotators who preferred each
-completion
+- margin: −log σ(r_w − r_l − m), where m is the data's column `margin` (Touvron et al., 2023,
+  arXiv:2307.09288, eq. 2).
+- centering: adds c·(r_w + r_l)², which pulls the mean reward to 0 (Eisenstein et al., 2023,
+  arXiv:2312.09244).
+- votes: the cross-entropy to the share of annotators who preferred each completion, from the data's column
+  `votes`.
 """
 
-from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl
+from alignkit import Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
 
 
 class BradleyTerry(Objective):
-    """Reward model on preferences (Ouyang et al., 2022, arXiv:2203.02155, eq. 1)."""
+    """Train a reward model on preferences (Ouyang et al., 2022, arXiv:2203.02155, eq. 1)."""
 
     name = "bradley-terry"
     data = Preferences
     trains = {"reward"}
-    margin: bool = Field(False, description="subtract the data's column `margin` from the difference")
-    centering: float = Field(0.0, ge=0, description="weight of (r_w + r_l)²")
-    votes: bool = Field(False, description="soft labels: the share of `votes` for each completion")
+    metrics = {
+        "rewards/chosen": Metric("reward of the chosen completion"),
+        "rewards/rejected": Metric("reward of the rejected completion"),
+        "rewards/accuracies": Metric("accuracy", "share of pairs"),
+        "rewards/margins": Metric("difference of the rewards"),
+    }
+    margin: bool = Field(
+        False, description="subtract the data's column `margin` from the difference of the rewards"
+    )
+    centering: float = Field(
+        0.0, ge=0, description="weight of (r_w + r_l)², which pulls the mean reward to 0"
+    )
+    votes: bool = Field(
+        False, description="learn the share of annotators (column `votes`) that preferred each completion"
+    )
 
     def loss(self, batch: Batch) -> Loss:
-        """−log σ(r_w − r_l) of every pair."""
+        """Return −log σ(r_w − r_l) of every pair, changed as the options say."""
         from torch.nn.functional import logsigmoid
 
         pairs = batch.pairs()
@@ -35,16 +49,16 @@ class BradleyTerry(Objective):
             terms = won * terms - (1 - won) * logsigmoid(-difference)
         if self.centering:
             terms = terms + self.centering * (chosen + rejected).square()
-        metrics = {
+        reported = {
             "rewards/chosen": chosen,
             "rewards/rejected": rejected,
             "rewards/accuracies": (chosen > rejected).float(),
             "rewards/margins": chosen - rejected,
         }
-        return Loss(terms, pairs.weight, metrics)
+        return Loss(terms, pairs.weight, reported)
 
 
 @hookimpl
 def register_objectives(register):
-    """Register `bradley-terry`."""
+    """Register the objective `bradley-terry`."""
     register(BradleyTerry)

@@ -1,13 +1,22 @@
-r"""The reward `exact-answer`: whether a completion ends in the number that the data's solution ends in.
+r"""Defines the reward `exact-answer`: whether a completion ends in the same number as the data's solution.
 
-    Cobbe et al., 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168 (GSM8K).
+Source: Cobbe et al., 2021, Training Verifiers to Solve Math Word Problems, arXiv:2110.14168 (GSM8K), whose
+solutions end in `#### N`. The final answer of a text is the first of these that it has:
 
-A solution of GSM8K ends in `#### N`. The final answer of a text is the number directly after its last `####`;
-where there is none, the first number in its last `\boxed{…}`; where there is none, its last number. Answers
-are compared as numbers: thousands' commas, currency signs, percent signs, a full stop at the end and a
-fraction of zeros make no difference, and 1/2 or `\frac{1}{2}` is 0.5. Deviations from the authors' grader: it
-reads `####` alone, as `strict` does; it takes the first `####`, which here is the last, as instruction-tuned
-models write headings with that mark; and it compares the digits as text.
+1. the number directly after its last `####`,
+2. the first number in its last `\boxed{…}`,
+3. its last number.
+
+Answers are compared as numbers. Commas between thousands, currency signs, percent signs, a full stop at the
+end, and zeros at the end of a decimal fraction make no difference; 1/2 and `\frac{1}{2}` are 0.5.
+
+Deviations from the authors' grader:
+
+- It reads `####` alone, as the option `strict` does here; most models that were not trained on GSM8K do not
+  write it.
+- It takes the first `####`; here the last one counts, because instruction-tuned models write headings with
+  that mark.
+- It compares the digits as text; here 5 and 5.0 are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ from typing import Any, ClassVar
 
 from alignkit import Field, Reward, hookimpl, needed_column, text_of
 
-# A minus behind a digit, letter or bracket is an operator. Commas count only where they part thousands.
+# A minus after a digit, letter or bracket is an operator. A comma belongs to a number only between thousands.
 NUMBER = r"(?:(?<![\w)\]}])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|/\d+(?!\.?\d))?|(?<![\d.])\.\d+)"
 ANYWHERE = re.compile(NUMBER)
 MARKED = re.compile(rf"####[^\w\n#]*?({NUMBER})")
@@ -33,13 +42,14 @@ class ExactAnswer(Reward):
 
     name: ClassVar[str] = "exact-answer"
     column: str = Field("answer", description="the data's column with the solution")
-    strict: bool = Field(False, description="whether a completion must give its answer after `####`")
-    correct: float = Field(1.0, allow_inf_nan=False, description="the score of a right answer")
-    incorrect: float = Field(0.0, allow_inf_nan=False, description="the score of a wrong answer, or of none")
+    strict: bool = Field(False, description="accept an answer only after `####`")
+    correct: float = Field(1.0, allow_inf_nan=False, description="score of a right answer")
+    incorrect: float = Field(0.0, allow_inf_nan=False, description="score of a wrong answer, or of no answer")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One of two scores a completion; None where the solution has no number. Raises UserError where the
-        column is missing.
+        """Return one of two scores per completion, or None where the solution has no number.
+
+        Raises UserError where the column is missing.
         """
         solutions = needed_column(columns, self.column, self.name)
         return [
@@ -55,8 +65,9 @@ class ExactAnswer(Reward):
 
 
 def solution_answer(solution: Any) -> Fraction | None:
-    """The answer of a cell of data: a solution as text or messages, or a number by itself. None where it has
-    none.
+    """Return the answer in a cell of data, or None where it has none.
+
+    The cell is a solution as text or as messages, or a number by itself.
     """
     if isinstance(solution, float) and math.isfinite(solution):
         return Fraction(repr(solution))  # as it is written: 0.1 is a tenth
@@ -64,8 +75,9 @@ def solution_answer(solution: Any) -> Fraction | None:
 
 
 def final_answer(text: str, *, strict: bool = False) -> Fraction | None:
-    """The number that a text ends in, as the module says; strict: only one after `####`. None where there is
-    none.
+    """Return the final answer of a text, as the module describes it, or None where there is none.
+
+    strict: only a number after `####` counts.
     """
     for written, plain in SPELLINGS:
         text = text.replace(written, plain)
@@ -82,7 +94,7 @@ def final_answer(text: str, *, strict: bool = False) -> Fraction | None:
 def _number(digits: str) -> Fraction | None:
     try:
         return Fraction(digits.replace(",", ""))
-    # divided by 0, or thousands of digits, which Python refuses to read
+    # a division by 0, or a number with so many digits that Python refuses to read it
     except (ZeroDivisionError, ValueError):
         return None
 

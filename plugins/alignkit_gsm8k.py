@@ -1,8 +1,7 @@
-"""Reads GSM8K (Cobbe et al., 2021, arXiv:2110.14168): a `question`, and an `answer` whose last line is `####
-N`.
+"""Reads GSM8K: rows with a `question`, and an `answer` whose last line is `#### N`.
 
-The question becomes the user's turn and the worked answer the assistant's; the column `answer` stays beside
-them, so that the reward `exact-answer` finds the right number.
+Source: Cobbe et al., 2021, arXiv:2110.14168. The question becomes the user's turn, and the worked answer the
+assistant's turn. The column `answer` is kept, so that the reward `exact-answer` finds the right number.
 """
 
 from typing import Any
@@ -17,7 +16,7 @@ def register_formats(register):
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """Whether there is a question and an answer that ends as GSM8K's do."""
+    """Return whether a row has a question and an answer with the mark `####`."""
     return (
         isinstance(row.get("question"), str)
         and isinstance(row.get("answer"), str)
@@ -26,7 +25,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> Example:
-    """The question as a conversation with one completion, the worked answer."""
+    """Return the question as a conversation with one completion, the worked answer."""
     prompt = [{"role": "user", "content": row["question"].strip()}]
     completion = [{"role": "assistant", "content": row["answer"].strip()}]
     return Example(prompt, (completion,), extra={"answer": row["answer"]})

@@ -1,10 +1,9 @@
-"""Reads the transcripts of Anthropic's HH-RLHF (Bai et al., 2022, arXiv:2204.05862): `chosen` and `rejected`,
-each a whole dialogue.
+"""Reads the transcripts of Anthropic's HH-RLHF: `chosen` and `rejected`, each a whole dialogue.
 
-A turn begins with "\\n\\nHuman:" or "\\n\\nAssistant:". The last turn, the assistant's, is the completion;
-those before it are the prompt, which a pair's two transcripts share. In the published files some do not, and
-some last turns are empty: such rows are dropped and counted. Two turns of one speaker in succession, of which
-there are a few, stay two messages.
+Source: Bai et al., 2022, arXiv:2204.05862. A turn begins with "\\n\\nHuman:" or "\\n\\nAssistant:". The last
+turn is the assistant's and is the completion. The turns before it are the prompt, which the two transcripts
+of a pair share. In the published files some pairs have two prompts and some last turns are empty; these rows
+are dropped and counted. Two turns of one speaker in succession, of which there are a few, stay two messages.
 """
 
 import re
@@ -23,16 +22,18 @@ def register_formats(register):
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """Whether both transcripts are text that begins with a speaker; a row with a `prompt` of its own is
-    another format.
+    """Return whether both transcripts are text that begins with a speaker.
+
+    A row that also has a `prompt` is of another format.
     """
     sides = (row.get("chosen"), row.get("rejected"))
     return "prompt" not in row and all(isinstance(text, str) and TURN.match(text) for text in sides)
 
 
 def parse(row: dict[str, Any]) -> Example:
-    """The pair as a conversation with two completions. Raises BadExample where the prompts differ or the
-    assistant is not last.
+    """Return the pair as a conversation with two completions.
+
+    Raises BadExample where the prompts differ, or where the last turn is not the assistant's.
     """
     chosen, rejected = turns(row["chosen"]), turns(row["rejected"])
     if chosen[-1]["role"] != "assistant" or rejected[-1]["role"] != "assistant":
@@ -43,7 +44,7 @@ def parse(row: dict[str, Any]) -> Example:
 
 
 def turns(transcript: str) -> list[dict[str, Any]]:
-    """The transcript's turns as messages, without the white space around what is said."""
+    """Return the transcript's turns as messages, without white space around their contents."""
     before, *parts = TURN.split(transcript)
     if before.strip() or not parts:
         raise BadExample("the transcript does not begin with a speaker")

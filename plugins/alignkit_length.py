@@ -1,17 +1,18 @@
-"""The rewards `length`, how long a completion is, and `overlong`, a punishment of completions that are too
-long.
+"""Defines the rewards `length`, which is the length of a completion, and `overlong`, which punishes length.
 
 `overlong` is the soft overlong punishment of DAPO (Yu et al., 2025, arXiv:2503.14476, eq. 13), which is added
-to a reward of correctness: with |y| the length of a completion, `hard_limit` the paper's L_max and
-`soft_limit` its L_max − L_cache,
+to a reward of correctness. |y| is the length of a completion, `hard_limit` is the paper's L_max, and
+`soft_limit` is its L_max − L_cache:
 
     0                                                where |y| ≤ soft_limit
     (soft_limit − |y|) ÷ (hard_limit − soft_limit)   where soft_limit < |y| ≤ hard_limit
     −1                                               where |y| > hard_limit
 
-`length` is the shortcut that learned rewards often take; a policy trained on it shows what that looks like.
-Deviation: the paper counts tokens. A reward sees text alone, so lengths are in words (between white space) or
-characters.
+Learned rewards often prefer longer completions for their length alone; a policy trained on `length` shows the
+result.
+
+Deviation: the paper counts tokens. These rewards count words (separated by white space) or characters, so
+that they depend on the text alone and not on a tokenizer.
 """
 
 from __future__ import annotations
@@ -26,34 +27,35 @@ Unit = Literal["words", "characters"]
 
 
 class Length(Reward):
-    """The length of each completion: longer is better."""
+    """Rewards the length of each completion: longer is better."""
 
     name: ClassVar[str] = "length"
-    unit: Unit = Field("words", description="what is counted")
+    unit: Unit = Field("words", description="whether words or characters are counted")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One length a completion, 0 for an empty one; white space counts as characters."""
+        """Return one length per completion, 0 for an empty one; white space counts as characters."""
         return [float(measure(text_of(completion), self.unit)) for completion in completions]
 
 
 class Overlong(Reward):
-    """0 up to the soft limit, then falling linearly to −1 at the hard limit (arXiv:2503.14476, eq. 13)."""
+    """Falls from 0 at the soft limit linearly to −1 at the hard limit (arXiv:2503.14476, eq. 13)."""
 
     name: ClassVar[str] = "overlong"
-    unit: Unit = Field("words", description="what is counted")
-    soft_limit: int = Field(ge=0, description="the longest length that is not punished")
-    hard_limit: int = Field(ge=0, description="the length from which the punishment is whole")
+    unit: Unit = Field("words", description="whether words or characters are counted")
+    soft_limit: int = Field(ge=0, description="the greatest length that is not punished")
+    hard_limit: int = Field(ge=0, description="the length at which the punishment reaches −1")
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Overlong:
         if self.soft_limit > self.hard_limit:
             raise ValueError(
-                f"soft_limit {self.soft_limit} is above hard_limit {self.hard_limit}; expected at most that"
+                f"soft_limit {self.soft_limit} is above hard_limit {self.hard_limit}; it must be at most "
+                "hard_limit"
             )
         return self
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One punishment a completion, in [−1, 0]."""
+        """Return one punishment per completion, in [−1, 0]."""
         return [self._punishment(measure(text_of(completion), self.unit)) for completion in completions]
 
     def _punishment(self, length: int) -> float:
@@ -65,7 +67,7 @@ class Overlong(Reward):
 
 
 def measure(text: str, unit: Unit) -> int:
-    """How many words or characters (Unicode code points) a text has."""
+    """Return how many words or characters (Unicode code points) a text has."""
     return len(text.split()) if unit == "words" else len(text)
 
 

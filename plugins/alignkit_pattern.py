@@ -1,8 +1,8 @@
-"""The reward `pattern`: whether a completion has a form that a regular expression describes.
+"""Defines the reward `pattern`: whether a completion has the form that a regular expression describes.
 
-Such rewards of format stand beside those of correctness in DeepSeek-R1 (DeepSeek-AI, 2025, arXiv:2501.12948).
-The syntax is that of Python's `re`; flags are written into the expression, such as `(?i)` for either case and
-`(?s)` for a dot that spans lines.
+DeepSeek-R1 is trained with a reward of the format beside a reward of correctness (DeepSeek-AI, 2025,
+arXiv:2501.12948). The syntax is that of Python's `re`. Flags are written into the expression: `(?i)` ignores
+upper and lower case, and `(?s)` lets a dot match the end of a line.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from alignkit import Field, Reward, hookimpl, text_of
 
 
 class Pattern(Reward):
-    """`found` where the regular expression is found in a completion, `missing` elsewhere."""
+    """Gives `found` where the regular expression matches in a completion, and `missing` elsewhere."""
 
     name: ClassVar[str] = "pattern"
     pattern: str = Field(description="the regular expression")
-    full: bool = Field(False, description="whether it must match the whole completion")
-    found: float = Field(1.0, allow_inf_nan=False, description="the score where it matches")
-    missing: float = Field(0.0, allow_inf_nan=False, description="the score where it does not")
+    full: bool = Field(False, description="the expression must match the whole completion")
+    found: float = Field(1.0, allow_inf_nan=False, description="score where the expression matches")
+    missing: float = Field(0.0, allow_inf_nan=False, description="score where it does not match")
 
     @field_validator("pattern")
     @classmethod
@@ -34,7 +34,7 @@ class Pattern(Reward):
         return pattern
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One of two scores a completion; a conversation's messages are read as one text."""
+        """Return one of two scores per completion; a conversation's messages are read as one text."""
         expression = re.compile(self.pattern)
         matches = expression.fullmatch if self.full else expression.search
         return [self.found if matches(text_of(completion)) else self.missing for completion in completions]

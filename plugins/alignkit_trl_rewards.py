@@ -1,10 +1,12 @@
-"""TRL's reward functions as `trl/…`: the functions of the installed `trl.rewards`, called as TRL's trainers
-call them.
+"""Registers TRL's reward functions as `trl/…`: those of the installed `trl.rewards`, called as in TRL.
 
-A completion is a list of one message of the assistant, and the right answer is in the data's column
-`solution`, or in another that the option `column` names. Those that judge accuracy need the package
-math-verify. What TRL makes with options (`get_…`) is registered by its name without `get_`, and takes them as
-its own. Deviation: TRL reads the first message of a completion only; here its messages are read as one text.
+A completion is given to TRL as a list of one message of the assistant. The right answer is in the data's
+column `solution`, or in another column that the option `column` names. The rewards of accuracy need the
+package math-verify. A function that TRL makes with options (`get_…`) is registered by its name without
+`get_`, and has the same options.
+
+Deviation: TRL reads only the first message of a completion. Here all its messages are read as one text, as
+the other rewards read them.
 """
 
 from __future__ import annotations
@@ -20,18 +22,19 @@ VERIFIERS = ("math_verify", "latex2sympy2_extended")
 
 
 class ThinkFormat(Reward):
-    """1 where a completion begins with one `<think>…</think>`, else 0."""
+    """Gives 1 where a completion begins with one `<think>…</think>`, else 0."""
 
     name: ClassVar[str] = "trl/think_format_reward"
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores."""
+        """Return TRL's scores."""
         return call(self.name, completions)
 
 
 class Accuracy(Reward):
-    """1 where a completion's LaTeX answer equals the solution mathematically, else 0; None where the solution
-    cannot be read.
+    """Gives 1 where a completion's LaTeX answer equals the solution mathematically, else 0.
+
+    None where the solution cannot be read.
     """
 
     name: ClassVar[str] = "trl/accuracy_reward"
@@ -43,38 +46,36 @@ class Accuracy(Reward):
         return self
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores. Raises UserError where the column is missing."""
+        """Return TRL's scores. Raises UserError where the column is missing."""
         return call(self.name, completions, solution=needed_column(columns, self.column, self.name))
 
 
 class ReasoningAccuracy(Accuracy):
-    """As `trl/accuracy_reward`, of what follows the reasoning; 0 where the reasoning does not end."""
+    """Gives `trl/accuracy_reward` of the text after the reasoning; 0 where the reasoning does not end."""
 
     name: ClassVar[str] = "trl/reasoning_accuracy_reward"
     reasoning_delimiters: list[str] = Field(
-        ["</think>"], min_length=1, description="what may end the reasoning, the first found counts"
+        ["</think>"], min_length=1, description="texts that may end the reasoning; the first found counts"
     )
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores. Raises UserError where the column is missing."""
+        """Return TRL's scores. Raises UserError where the column is missing."""
         solution = needed_column(columns, self.column, self.name)
         return call(self.name, completions, solution=solution, reasoning_delimiters=self.reasoning_delimiters)
 
 
 class CosineScaled(Accuracy):
-    """Right and wrong answers rewarded by their length along a cosine, short right ones the most
-    (arXiv:2502.03373, app. C.1).
-    """
+    """Rewards answers by length along a cosine, short right ones most (arXiv:2502.03373, app. C.1)."""
 
     name: ClassVar[str] = "trl/cosine_scaled_reward"
-    max_len: int = Field(ge=1, description="tokens at which the schedule ends")
+    max_len: int = Field(ge=1, description="length, in tokens, at which the cosine ends")
     min_value_wrong: float = Field(-1.0, description="reward of the shortest wrong answer")
     max_value_wrong: float = Field(-0.5, description="reward of the longest wrong answer")
     min_value_correct: float = Field(0.5, description="reward of the longest right answer")
     max_value_correct: float = Field(1.0, description="reward of the shortest right answer")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores. Raises UserError where the column is missing."""
+        """Return TRL's scores. Raises UserError where the column is missing."""
         solution, ids = needed_column(columns, self.column, self.name), columns["completion_ids"]
         return call(
             self.name,
@@ -86,30 +87,28 @@ class CosineScaled(Accuracy):
 
 
 class RepetitionPenalty(Reward):
-    """The share of n-grams of tokens that occurred before, as a penalty (arXiv:2502.03373, app. C.2)."""
+    """Penalizes the share of n-grams of tokens that occurred before (arXiv:2502.03373, app. C.2)."""
 
     name: ClassVar[str] = "trl/repetition_penalty_reward"
     ngram_size: int = Field(3, ge=1, description="tokens of an n-gram")
-    max_penalty: float = Field(-1.0, le=0, description="reward of a completion that is all repetition")
+    max_penalty: float = Field(-1.0, le=0, description="reward of a completion that only repeats")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores."""
+        """Return TRL's scores."""
         return call(self.name, completions, make=self.model_dump(), completion_ids=columns["completion_ids"])
 
 
 class SoftOverlongPunishment(Reward):
-    """0 up to a length in tokens, then falling to -1 at the longest allowed (Yu et al., 2025,
-    arXiv:2503.14476, eq. 13).
-    """
+    """Falls from 0 to -1 as a completion nears the greatest length (arXiv:2503.14476, eq. 13)."""
 
     name: ClassVar[str] = "trl/soft_overlong_punishment"
-    max_completion_len: int = Field(
-        ge=1, description="tokens of the longest completion that is not punished in full"
+    max_completion_len: int = Field(ge=1, description="length, in tokens, at which the reward reaches -1")
+    soft_punish_cache: int = Field(
+        ge=0, description="tokens before `max_completion_len` over which the reward falls"
     )
-    soft_punish_cache: int = Field(ge=0, description="over so many tokens before that the reward falls")
 
     def score(self, prompts: list[Any], completions: list[Any], **columns: list[Any]) -> list[float | None]:
-        """TRL's scores."""
+        """Return TRL's scores."""
         return call(self.name, completions, make=self.model_dump(), completion_ids=columns["completion_ids"])
 
 
@@ -119,9 +118,10 @@ REWARDS = (ThinkFormat, Accuracy, ReasoningAccuracy, CosineScaled, RepetitionPen
 def call(
     name: str, completions: list[Any], *, make: dict[str, Any] | None = None, **arguments: Any
 ) -> list[float | None]:
-    """What TRL's function gives the completions. make: the options of one that TRL makes with `get_…`.
+    """Return the scores that TRL's function gives to the completions.
 
-    Raises UserError where the installed TRL has no such function.
+    make: the options, for a function that TRL makes with `get_…`. arguments: what the function gets besides
+    the completions. Raises UserError where the installed TRL lacks the function.
     """
     import trl
     from trl import rewards
@@ -130,7 +130,7 @@ def call(
     function = getattr(rewards, bare if make is None else f"get_{bare}", None)
     if function is None:
         raise UserError(
-            f"TRL {trl.__version__}, which is installed, has no such function in trl.rewards",
+            f"the installed TRL {trl.__version__} does not have this function in trl.rewards",
             where=f"reward {name!r}",
             hint="Update it: pip install --upgrade trl",
         )
@@ -143,11 +143,11 @@ def call(
 
 
 def require_verifiers(name: str) -> None:
-    """Raise UserError where a package is missing that TRL verifies mathematics with."""
+    """Raise UserError where a package is missing with which TRL verifies mathematics."""
     missing = [package for package in VERIFIERS if find_spec(package) is None]
     if missing:
         raise UserError(
-            f"it needs math-verify, of which the package {missing[0]!r} is not installed",
+            f"it needs math-verify, and its package {missing[0]!r} is not installed",
             where=f"reward {name!r}",
             hint="Install it: pip install math-verify",
         )

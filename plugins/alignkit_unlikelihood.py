@@ -1,18 +1,18 @@
-"""Unlikelihood training: raise the winner's tokens, −log p, and lower the loser's, −α·log(1 − p).
+"""Unlikelihood training: raises the winner's tokens by −log p and lowers the loser's by −α·log(1 − p).
 
 Source: Welleck et al., 2020, arXiv:1908.04319, eq. 5, with the loser's tokens as negative candidates. Of K
-ranked completions the best is the winner, all others are losers. Nothing holds the policy near a reference:
-trained for long it degenerates, which is why it is here, as the baseline that preference objectives are
-measured against.
+ranked completions the best is the winner and all others are losers. Nothing holds the policy near a
+reference, so it degenerates when it is trained for long. It is here as the baseline with which preference
+objectives are compared.
 
-Deviation: as p → 1 the term and its slope grow without bound; where −log p < 10⁻⁴ it goes on as its tangent,
-so that loss and gradient stay finite and still point downwards.
+Deviation: as p → 1, −log(1 − p) and its slope grow without bound. Where −log p < 10⁻⁴ the term continues as
+its tangent, so that loss and gradient stay finite and still lower the loser's tokens.
 """
 
 from math import exp, expm1
 from typing import TYPE_CHECKING
 
-from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl
+from alignkit import Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,31 +22,32 @@ SLOPE_AT_FLOOR = exp(-SURPRISE_FLOOR) / -expm1(-SURPRISE_FLOOR)
 
 
 class Unlikelihood(Objective):
-    """Likelihood of the best completion, unlikelihood of the others (Welleck et al., 2020, arXiv:1908.04319,
-    eq. 5).
-    """
+    """Raise the best completion, lower the others (Welleck et al., 2020, arXiv:1908.04319, eq. 5)."""
 
     name = "unlikelihood"
     data = Preferences
-    alpha: float = Field(1.0, ge=0, description="weight of the losers' unlikelihood")
+    metrics = {
+        "logps/chosen": Metric("log-probability of the chosen completion", "nats", detail=True),
+        "logps/rejected": Metric("log-probability of the rejected completions", "nats", detail=True),
+    }
+    alpha: float = Field(1.0, ge=0, description="α, weight of the losers' unlikelihood")
 
     def loss(self, batch: Batch) -> Loss:
-        """One term for every completion token of winners and losers."""
+        """Return one term for every completion token of winners and losers."""
         import torch
 
-        winner = batch.best()[:, None]  # (N, 1)
+        best = batch.best()  # (N,)
         lost = self.alpha * unlikelihood(batch.logps)
-        terms = torch.where(winner, -batch.logps, lost)
+        terms = torch.where(best[:, None], -batch.logps, lost)
         weight = batch.mask.to(terms.dtype)
         if (group_weight := batch.get("weight")) is not None:
             weight = weight * group_weight[:, None]
         logps = (batch.logps * batch.mask).sum(-1)  # (N,)
-        metrics = {"logps/chosen": logps[winner.squeeze(-1)], "logps/rejected": logps[~winner.squeeze(-1)]}
-        return Loss(terms, weight, metrics)
+        return Loss(terms, weight, {"logps/chosen": logps[best], "logps/rejected": logps[~best]})
 
 
 def unlikelihood(logps: "Tensor") -> "Tensor":
-    """−log(1 − exp(logps)) of any shape, continued by its tangent where logps > −10⁻⁴."""
+    """Return −log(1 − exp(logps)) in any shape, continued by its tangent where logps > −10⁻⁴."""
     surprise = -logps
     safe = surprise.clamp(min=SURPRISE_FLOOR)
     value = -(-(-safe).expm1()).log()
@@ -55,5 +56,5 @@ def unlikelihood(logps: "Tensor") -> "Tensor":
 
 @hookimpl
 def register_objectives(register):
-    """Register `unlikelihood`."""
+    """Register the objective `unlikelihood`."""
     register(Unlikelihood)

@@ -1,14 +1,15 @@
-"""The sampler `vllm`: completions drawn by vLLM, which keeps a copy of the base of its own on the GPU and
-applies the adapter itself.
+"""Defines the sampler `vllm`: vLLM draws completions with its own copy of the base, and applies the adapter.
 
-    Kwon et al. (2023). Efficient Memory Management for Large Language Model Serving with PagedAttention.
-    arXiv:2309.06180.
+Source: Kwon et al. (2023). Efficient Memory Management for Large Language Model Serving with PagedAttention.
+arXiv:2309.06180.
 
-A role's adapter is written to a temporary folder at each call and given to vLLM under a new name and number,
-since vLLM keeps what it computed for an old one. A base in nf4 is quantized by vLLM in the same way
-(bitsandbytes), so that it samples from the model that trains. Written for the interface of vLLM 0.26, and
-tested against a stand-in only that has this interface: never yet with vLLM itself. Deviation: a seed gives
-the same samples only while vLLM puts the same requests into the same batches.
+A role's adapter is written to a temporary folder at each call. vLLM gets it under a new name and number,
+because vLLM keeps what it computed for an old one. vLLM quantizes a base in nf4 in the same way
+(bitsandbytes), so that it samples from the model that trains. The plugin is written for the interface of vLLM
+0.26. It is tested only with a replacement that has this interface, and never yet with vLLM itself.
+
+Deviation from the engine's sampler: a seed gives the same samples only where vLLM puts the same requests into
+the same batches.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import Any
 from alignkit import Drawn, Sampler, Sampling, UserError, hookimpl
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM has kernels for
-# how bitsandbytes calls a base's, and what vLLM calls doing the same while it loads
+# by the name of the base's quantization in transformers: its name in vLLM
 QUANTIZATIONS = {"nf4": "bitsandbytes"}
 
 
 class VllmSampler(Sampler):
-    """vLLM on the GPU that trains, in half of the memory that is free when it starts."""
+    """Samples with vLLM on the GPU that trains, in half of the memory that is free when vLLM starts."""
 
     name = "vllm"
     share = 0.5
@@ -35,14 +36,14 @@ class VllmSampler(Sampler):
         super().__init__(roles, weights)
         if weights == "merged":
             raise UserError(
-                "vLLM merges no adapter", hint='Leave the weights "auto", or use the sampler engine.'
+                "vLLM cannot merge an adapter", hint="Use the weights `auto`, or the sampler `engine`."
             )
         self._calls = 0
         self._loaded: Any = None
 
     @classmethod
     def missing(cls) -> str | None:
-        """Whether the package is there; it is not imported."""
+        """Return how to install vLLM where it is missing. The package is not imported."""
         return (
             None
             if importlib.util.find_spec("vllm")
@@ -58,8 +59,9 @@ class VllmSampler(Sampler):
         numbers: Any = None,
         progress: Any = None,
     ) -> list[list[Drawn]]:
-        """Completion k of prompt i at [i][k]; vLLM makes its own batches, so `settings.batch_size` has no
-        part in it.
+        """Return completion k of prompt i at [i][k].
+
+        vLLM makes its own batches, so `settings.batch_size` has no effect.
         """
         from vllm.inputs import TokensPrompt  # pyright: ignore[reportMissingImports]
 
@@ -83,7 +85,7 @@ class VllmSampler(Sampler):
 
     @property
     def _llm(self) -> Any:
-        """vLLM's engine, started when first needed."""
+        """Return vLLM's engine, which is started when it is first needed."""
         if self._loaded is None:
             from vllm import LLM  # pyright: ignore[reportMissingImports]
 
@@ -100,20 +102,20 @@ class VllmSampler(Sampler):
         return self._loaded
 
     def _quantization(self, config: Any) -> dict[str, Any]:
-        """How vLLM is to quantize the base; as it is where it is not quantized."""
+        """Return the settings by which vLLM quantizes the base as it is quantized here."""
         method = getattr(getattr(config, "quantization_config", None), "quantization_method", lambda: None)()
         if method is None:
             return {}
         if method not in QUANTIZATIONS:
             raise UserError(
-                f"vLLM cannot quantize a base as this one is ({method})",
+                f"vLLM cannot quantize a base in this way ({method})",
                 where="model.quantization",
-                hint="Use nf4 or none, or the sampler engine.",
+                hint="Use nf4 or none, or the sampler `engine`.",
             )
         return {"quantization": QUANTIZATIONS[method]}
 
     def _lora(self) -> dict[str, Any]:
-        """Room for one adapter at a time, of the largest rank among the roles'."""
+        """Return the settings that give room for one adapter, of the largest rank among the roles."""
         configs = getattr(self.roles.model, "peft_config", {})
         if not configs:
             return {}
@@ -129,7 +131,10 @@ class VllmSampler(Sampler):
         }
 
     def _memory(self) -> dict[str, Any]:
-        """vLLM counts in shares of the whole memory, of which training holds a part already."""
+        """Return the share of the GPU's whole memory that vLLM may use.
+
+        Training holds a part of the memory already.
+        """
         import torch
 
         if self.roles.base.device.type != "cuda":
@@ -138,7 +143,7 @@ class VllmSampler(Sampler):
         return {"gpu_memory_utilization": self.share * free / total}
 
     def _adapter(self, role: str, folder: Path) -> Any:
-        """The role's adapter as it is now, for vLLM to read; None for the bare base."""
+        """Write the role's adapter as it is now, and return vLLM's request for it; None for the bare base."""
         if self.roles.roles[role].adapter is None:
             return None
         from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
@@ -151,11 +156,11 @@ class VllmSampler(Sampler):
         from numpy.random import SeedSequence
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
-        # vLLM adds a sample's place to its prompt's seed, so the prompts' seeds must lie far apart; it wants
-        # them below 2⁶³.
+        # vLLM adds a sample's place to its prompt's seed, so the seeds of the prompts must be far apart. They
+        # must also be below 2⁶³.
         seed = int(SeedSequence([settings.seed, settings.step, number]).generate_state(1, "uint64")[0]) >> 2
         return SamplingParams(
-            # vLLM refuses to take the likeliest tokens more than once
+            # vLLM refuses to draw the same greedy completion more than once
             n=settings.per_prompt if settings.temperature > 0 else 1,
             temperature=settings.temperature,
             top_p=settings.top_p,
@@ -167,14 +172,14 @@ class VllmSampler(Sampler):
             stop_token_ids=sorted(self.ends),
             include_stop_str_in_output=True,
             seed=seed,
-            logprobs=0,  # of the token drawn, and of no other
+            logprobs=0,  # only of the token that is drawn
             detokenize=bool(settings.stop),
             skip_special_tokens=False,
         )
 
 
 def _drawn(completion: Any) -> Drawn:
-    """A completion of vLLM's."""
+    """Return a completion of vLLM as alignkit's."""
     tokens = list(completion.token_ids)
     logps = [known[token].logprob for token, known in zip(tokens, completion.logprobs, strict=True)]
     return Drawn(tokens, logps, finished=completion.finish_reason == "stop")
@@ -182,5 +187,5 @@ def _drawn(completion: Any) -> Drawn:
 
 @hookimpl
 def register_samplers(register: Any) -> None:
-    """Register `vllm`."""
+    """Register the sampler `vllm`."""
     register(VllmSampler)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from imports import cycle, imports, modules
 from tiny_models import tiny_roles
 
 import alignkit_dpo
@@ -19,6 +20,58 @@ from alignkit.registry import Registry
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 HOOKS = [name for name in vars(hookspecs) if name.startswith("register_")]
+
+
+ORDER = """
+    cli commands
+    report chat pipeline display testing
+    stages
+    training
+    rewards
+    sampling
+    evaluation
+    models
+    data
+    run
+    recipe
+    registry
+    hookspecs
+    objective batch signals reward sampler measure example answers progress
+    errors
+"""
+"""The layout: a module uses modules of its own line and of the lines below it."""
+WITHOUT_TESTS = {
+    "alignkit": "the public API; every test of a plugin uses it",
+}
+
+
+def test_no_modules_import_each_other():
+    """In a circle, however long: imports within functions and for types count too."""
+    assert not cycle(imports())
+
+
+def test_imports_point_down_the_layout():
+    level = {room: number for number, line in enumerate(ORDER.split("\n")) for room in line.split()}
+    rooms = {name: name.split(".")[1] for name in modules() if name != "alignkit"}
+    assert set(rooms.values()) == set(level)
+    upwards = [
+        f"{name} imports {other}"
+        for name, others in imports().items()
+        for other in others
+        if name != "alignkit" and (other == "alignkit" or level[rooms[other]] < level[rooms[name]])
+    ]
+    # `new-plugin` knows the public API, and its template, which is a plugin, uses it.
+    assert upwards == [f"alignkit.commands.{name} imports alignkit" for name in ("new_method", "new_plugin")]
+
+
+def test_every_module_has_its_test_file():
+    """`core/alignkit/a/b.py` is tested by `tests/a/test_b.py`, or `WITHOUT_TESTS` says why not."""
+    missing = set()
+    for name, path in modules().items():
+        *folders, last = name.split(".")[1:] or [""]
+        if path.name != "__init__.py" and not (ROOT / "tests" / Path(*folders) / f"test_{last}.py").is_file():
+            missing.add(name)
+    assert missing == set(WITHOUT_TESTS) - {"alignkit"}
 
 
 def test_core_names_no_objective():
@@ -63,6 +116,9 @@ def test_every_hook_is_documented_with_an_example_and_used_by_a_plugin(hook):
         ["objectives"],
         ["objectives", "dpo"],
         ["check", "recipes/demo.yaml"],
+        ["explain"],
+        ["explain", "training.max_length"],
+        ["schema"],
     ],
 )
 def test_light_commands_import_no_torch(arguments):

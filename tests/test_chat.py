@@ -1,7 +1,5 @@
 """The conversation: what is sampled from, and what is remembered."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny_models import shake, tiny_model
@@ -10,8 +8,10 @@ from tiny_tokenizers import CHATML, byte_tokenizer
 from alignkit import UserError, chat, recipe
 from alignkit.data.tokenizing import Tokenization
 from alignkit.example import BadExample
+from alignkit.models import shared
 from alignkit.models.base import Base
 from alignkit.models.roles import Roles
+from alignkit.run.manifest import Inputs, Manifest, TermInputs
 from alignkit.sampler import Sampling
 from alignkit.sampling.engine import sample
 
@@ -27,12 +27,11 @@ def stage(request, tmp_path, monkeypatch):
         trained.add("policy", trainable=True)
         shake(trained, "policy")
         trained.save("policy", tmp_path / "adapter")
-    manifest = SimpleNamespace(
-        inputs={"terms": [{"trains": ["policy"]}], "model": {"lora": {"r": 4, "alpha": 8}}}
-    )
-    monkeypatch.setattr(chat, "adapter_of", lambda folder: folder / "adapter")
-    monkeypatch.setattr(chat, "read_manifest", lambda folder: manifest)
-    monkeypatch.setattr(chat, "load_base", lambda spec, registry, device: base)
+    term = TermInputs("sft", 1.0, "pairs", ("policy",))
+    inputs = Inputs("0", "train", {}, {}, {"lora": {"r": 4, "alpha": 8}}, 0, {}, (term,))
+    manifest = Manifest(inputs.fingerprint, inputs, done=True)
+    monkeypatch.setattr(chat, "finished_adapter", lambda folder: (folder / "adapter", manifest))
+    monkeypatch.setattr(shared, "load_base", lambda spec, registry, device: base)
     return tmp_path, base
 
 

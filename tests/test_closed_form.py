@@ -4,11 +4,12 @@ one-token answers.
 
 import pytest
 import torch
-from tiny_models import Silent, TableDraw, tiny_roles
+from alignkit.models.computing import role_signals
+from tiny_models import tiny_roles
+from tiny_training import TinyTerms
 
 from alignkit import Group
 from alignkit.recipe import Training
-from alignkit.training.trainer import Trainer, TrainingTerm
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
@@ -31,7 +32,6 @@ def single_answers(objective, folder, prompts=1, **settings):
     for name in sorted(set(objective.reads) | {"reference"}):
         roles.add(name, trainable=False)
     groups = [Group(PROMPT)] * prompts
-    draw = TableDraw(roles, groups, lambda tokens: float(reward_table()[tokens[0]]))
     options = {
         "batch_size": prompts,
         "learning_rate": 0.05,
@@ -40,14 +40,14 @@ def single_answers(objective, folder, prompts=1, **settings):
         "save_every": 10_000,
         **settings,
     }
-    term = TrainingTerm(objective, 1.0, groups, draw=draw)
-    return Trainer(roles, [term], Training(**options), seed=0, folder=folder, display=Silent())
+    terms = TinyTerms(roles, Training(**options), folder)
+    return terms.trainer(terms.online(objective, groups, lambda tokens: float(reward_table()[tokens[0]])))
 
 
 @torch.no_grad()
 def distribution(roles, name):
     answers = Group(PROMPT, tuple([token] for token in range(ANSWERS)))
-    signals = roles.signals(name, roles.rows([answers]))
+    signals = role_signals(roles, name, roles.rows([answers]))
     return next(iter(signals.values()))[:, 0].exp()
 
 
@@ -99,14 +99,8 @@ def offline(objective, folder, **settings):
         "warmup": 0,
         **settings,
     }
-    return Trainer(
-        roles,
-        [TrainingTerm(objective, 1.0, groups)],
-        Training(**options),
-        seed=0,
-        folder=folder,
-        display=Silent(),
-    )
+    terms = TinyTerms(roles, Training(**options), folder)
+    return terms.trainer(terms.fixed(objective, groups))
 
 
 def test_preference_optimization_reaches_the_same_closed_form_and_unlikelihood_forgets_the_reference(

@@ -233,21 +233,3 @@ def test_a_missing_column_names_what_was_found_and_expected(base, tmp_path):
     assert "choosen" in output
     assert "chosen" in output
     assert "Traceback" not in output
-
-
-def test_a_full_disk_is_told_and_nothing_is_lost(base, tmp_path, monkeypatch):
-    import errno
-
-    from alignkit import checkpoint
-    from alignkit.errors import UserError
-
-    target = tmp_path / "step-00000001"
-    target.mkdir()
-    (target / "kept").write_text("whole")
-
-    def full(place):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(UserError, match="no space left"):
-        checkpoint.write_folder(target, full)
-    assert (target / "kept").read_text() == "whole"

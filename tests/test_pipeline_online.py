@@ -18,14 +18,15 @@ from alignkit import Preferences
 from alignkit.cli import main
 from alignkit.data.loading import load
 from alignkit.data.tokenizing import Tokenization
-from alignkit.models.base import fingerprint as base_fingerprint
-from alignkit.models.base import load_tokenizer
-from alignkit.pipeline import stage_inputs
+from alignkit.measure import Metric
+from alignkit.models.fingerprint import base_fingerprint
+from alignkit.models.pretrained import load_tokenizer
 from alignkit.recipe import DataEntry, Model, load_recipe
 from alignkit.registry import Registry
-from alignkit.report.describing import measure_label
 from alignkit.report.page import write_report
-from alignkit.run.manifest import fingerprint_of, read_manifest
+from alignkit.run.folder import StageFolder
+from alignkit.run.manifest import read_manifest
+from alignkit.stages.inputs import stage_inputs
 from alignkit.stages.plan import make_plan
 
 REWARD = """from alignkit import hookimpl
@@ -135,7 +136,7 @@ def weights(stage: Path, name: str = "adapter") -> bytes:
 
 def test_every_stage_is_done_a_block_of_stages_too(made):
     assert {folder.name for folder in made.iterdir() if folder.is_dir()} == set(STAGES)
-    assert all(read_manifest(made / name).done for name in STAGES)
+    assert all(read_manifest(StageFolder(made / name)).done for name in STAGES)
     assert weights(made / "policy-1") != weights(made / "policy-2")
 
 
@@ -265,10 +266,12 @@ def test_an_evaluation_of_a_reward_model_is_on_pairs(made):
 def test_the_report_of_the_run_shows_every_stage_target_and_reward(made, tmp_path):
     shutil.copytree(made, tmp_path / "tiny")
     page = write_report(tmp_path / "tiny").read_text()
+    measures = json.loads((made / "compared" / "evaluation.json").read_text())["measures"]
     for name in [
         *STAGES,
         *TARGETS,
-        *(measure_label(measure, "ppo") for measure in [*MEASURES, "letters", "win_rate/judge"]),
+        *(str(Metric(**measures[name])) for name in [*MEASURES, "letters"]),
+        "win rate against ppo, judge",
     ]:
         assert name in page, name
     assert list((tmp_path / "tiny" / "report").glob("*.png"))
@@ -298,7 +301,7 @@ def fingerprints(recipe: Path, files: list[str]) -> dict[str, str]:
     plan = make_plan(load_recipe(recipe), registry, recipe.parent)
     base, found = base_fingerprint(plan.recipe.model, registry), {}
     for name, planned in plan.stages.items():
-        found[name] = fingerprint_of(stage_inputs(planned, plan, registry, base, found))
+        found[name] = stage_inputs(planned, plan, registry, base, found).fingerprint
     return found
 
 
@@ -411,4 +414,4 @@ def test_a_mistaken_reward_is_one_message_with_its_name_and_the_prompt_and_nothi
     assert any(repr(prompt) in output for prompt in prompts)
     assert (tmp_path / "tiny" / "one" / "metrics.jsonl").read_text() == ""
     assert not (tmp_path / "tiny" / "one" / "adapter").exists()
-    assert not read_manifest(tmp_path / "tiny" / "one").done
+    assert not read_manifest(StageFolder(tmp_path / "tiny" / "one")).done

@@ -12,12 +12,10 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, Qwen2Co
 
 from alignkit import recipe
 from alignkit.example import Group
+from alignkit.models.agreement import why_flat
 from alignkit.models.attention import NAME
-from alignkit.models.base import Base, why_flat
+from alignkit.models.base import Base
 from alignkit.models.roles import Roles
-from alignkit.rewards.scoring import Scores
-from alignkit.sampler import Sampling
-from alignkit.sampling.engine import sample
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from more
 
@@ -50,6 +48,19 @@ class Silent:
     def advance(self, task, done, total, values):
         pass
 
+    def table(self, targets):
+        pass
+
+
+class Numbers:
+    """A tokenizer that writes token ids as numbers."""
+
+    eos_token_id = 1
+    chat_template = None
+
+    def decode(self, ids, **options):
+        return "".join(f" {number}" for number in ids)
+
 
 def tiny_model(architecture: str = "llama", **changes):
     torch.manual_seed(0)
@@ -64,9 +75,9 @@ def tiny_base(
     model = tiny_model(architecture, **changes).requires_grad_(False)
     assert why_flat(model) is None
     model.set_attn_implementation(NAME)
-    return Base(
-        model, None, torch.float32, torch.device("cpu"), None if trees else "the test says so", checkpointing
-    )  # type: ignore[arg-type]
+    flat_because = None if trees else "the test says so"
+    device = torch.device("cpu")
+    return Base(model, Numbers(), torch.float32, device, flat_because, checkpointing)  # type: ignore[arg-type]
 
 
 def tiny_roles(architecture: str = "llama", *, trees: bool = True, r: int = 4, **changes) -> Roles:
@@ -78,31 +89,6 @@ def shake(roles: Roles, name: str, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in roles.parameters(name).values():
         parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-
-
-class TableDraw:
-    """Samples from the roles' policy; `reward(tokens)` scores a completion; `calls` are the steps sampled
-    for.
-    """
-
-    def __init__(self, roles, prompts, reward, max_tokens=1):
-        self.roles, self.prompts, self.reward, self.max_tokens = roles, prompts, reward, max_tokens
-        self.calls = []
-
-    def sample(self, prompts, step, per_prompt):
-        self.calls.append(step)
-        settings = Sampling(per_prompt=per_prompt, max_tokens=self.max_tokens, step=step, seed=0)
-        with self.roles.active("policy") as model:
-            return sample(
-                model, [self.prompts[p].prompt for p in prompts], settings, eos={1}, pad=0, numbers=prompts
-            )
-
-    def score(self, prompts, drawn):
-        numbers = [[self.reward(one.tokens) for one in samples] for samples in drawn]
-        return Scores(numbers, {"table": numbers})
-
-    def lines(self, prompts, drawn):
-        return [{"prompt": f"{p}\u2028"} for p in prompts]  # a line separator, which ends no line of a file
 
 
 def random_groups(rng: random.Random, count: int = 3, most: int = 6) -> list[Group]:
@@ -122,3 +108,14 @@ def random_groups(rng: random.Random, count: int = 3, most: int = 6) -> list[Gro
             )
         )
     return groups
+
+
+def plain_logps(model, groups: list[Group]) -> torch.Tensor:
+    """log π of each completion token by one plain forward pass for each prompt with its completion, (M,)."""
+    found = []
+    for group in groups:
+        for completion in group.completions:
+            ids = torch.tensor([group.prompt + completion])
+            logits = model(ids).logits[0, len(group.prompt) - 1 : -1].float()
+            found.append(logits.log_softmax(-1).gather(1, torch.tensor(completion)[:, None]).squeeze(1))
+    return torch.cat(found)

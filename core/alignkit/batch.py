@@ -1,4 +1,4 @@
-"""What a method author receives: completions as tensors, and the signals of the declared roles.
+"""Defines what a method's author receives: completions as tensors, and the signals of the declared roles.
 
 Dimensions, here and everywhere in alignkit:
 
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 
 
 class MissingSignal(AttributeError):
-    """A signal that the objective neither declares nor prepares, its author's mistake; the message says how
-    to get it.
+    """Raised where a signal is read that the objective neither declares nor prepares.
+
+    This is the mistake of the objective's author. The message says how to get the signal.
     """
 
 
 class MissingColumn(UserError, MissingSignal):
-    """A column that the data lacks, the mistake of whoever wrote the recipe."""
+    """Raised where a column is read that the data lacks, which is a mistake in the recipe."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every ordered pair of a batch: `winner` and `loser` index its completions, each (P,).
+    """All ordered pairs of a batch, P of them.
 
-    `weight` (P,): 1 ÷ (pairs of the group) × the data's own weight, so that each prompt counts once.
+    winner, loser (P,): indices of completions. weight (P,): 1 ÷ (number of pairs of the group), so that each
+    prompt counts once, times the data's own weight of the winner.
     """
 
     winner: Tensor
@@ -46,8 +48,8 @@ class Pairs:
 class Batch:
     """N completions of some prompts, padded to T tokens, with one signal for each declared role.
 
-    tokens (N, T): token ids. mask (N, T): true at completion tokens, end-of-sequence included.
-    group (N,): the number of each completion's prompt. `columns` and `signals` are read as attributes:
+    tokens (N, T): token ids. mask (N, T): true at completion tokens, with end-of-sequence. group (N,): the
+    number of each completion's prompt. Columns and signals are read as attributes:
 
         logps, entropy, reference_logps, values   (N, T), fp32, zero outside the mask
         scores                                    (N,), fp32
@@ -90,15 +92,15 @@ class Batch:
         return self.tokens.shape[0]
 
     def get(self, column: str) -> Tensor | None:
-        """An optional column of the data, (N,), or None where the data has none."""
+        """Return an optional column of the data, (N,), or None where the data has no such column."""
         return self.columns.get(column)
 
     def with_(self, **tensors: Tensor) -> Any:
-        """This batch with further (N,) or (N, T) tensors, read as attributes."""
+        """Return this batch with further tensors, (N,) or (N, T), which are read as attributes."""
         return replace(self, signals={**self.signals, **tensors})
 
     def best(self) -> Tensor:
-        """(N,) true at the best-ranked completions of each group, ties included."""
+        """Return (N,), true at the best completions of each group by the column `rank`, ties included."""
         import torch
 
         groups = int(self.group.max()) + 1
@@ -106,8 +108,9 @@ class Batch:
         return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
 
     def pairs(self) -> Pairs:
-        """Every (better, worse) pair of each group by the column `rank` (lower is better); ties give no
-        pair.
+        """Return all pairs of a better and a worse completion of the same group.
+
+        The column `rank` says which is better: the lower one. Ties give no pair.
         """
         import torch
 
@@ -124,10 +127,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Rollouts(Batch):
-    """Completions that the policy sampled, with `rewards` (N,) and the signals as they were at sampling."""
+    """Completions that the policy sampled, with `rewards`, (N,), and the signals as they were at sampling."""
 
     def select(self, index: Tensor) -> Rollouts:
-        """The completions that `index` (K,) names, in that order."""
+        """Return the completions whose indices `index`, (K,), gives, in that order."""
         keep = {name: value[index] for name, value in self.signals.items()}
         columns = {name: value[index] for name, value in self.columns.items()}
         return replace(
@@ -140,7 +143,10 @@ class Rollouts(Batch):
         )
 
     def other_mean(self, values: Tensor) -> Tensor:
-        """For each completion the mean of `values` (N,) over the others of its group; 0 where it is alone."""
+        """Return, for each completion, the mean of `values` over the other completions of its group, (N,).
+
+        It is 0 where a completion is alone in its group.
+        """
         import torch
 
         size = int(self.group.max()) + 1
@@ -150,11 +156,11 @@ class Rollouts(Batch):
         return (total[self.group] - values) / others
 
     def token_kl(self, estimator: str = "k1") -> Tensor:
-        """(N, T) Schulman's estimates of KL(π‖π_ref) at each sampled token, as at sampling; zero outside the
-        mask.
+        """Return Schulman's estimates of KL(π‖π_ref) at each sampled token, (N, T), zero outside the mask.
 
-        With log r = log π_ref − log π: k1 = −log r, k2 = (log r)²/2, k3 = r − 1 − log r. k1 and k3 have the
-        divergence as their mean, k2 nearly so. Source: http://joschu.net/blog/kl-approx.html.
+        π is the policy at sampling. With log r = log π_ref − log π, the estimators are k1 = −log r,
+        k2 = (log r)²/2 and k3 = r − 1 − log r. The mean of k1 and of k3 is the divergence, that of k2 is near
+        it. Source: http://joschu.net/blog/kl-approx.html.
         """
         log_ratio = (self.reference_logps - self.logps) * self.mask
         if estimator == "k1":
@@ -162,12 +168,15 @@ class Rollouts(Batch):
         return {"k2": log_ratio.square() / 2, "k3": log_ratio.expm1() - log_ratio}[estimator]
 
     def at_end(self, values: Tensor) -> Tensor:
-        """`values` (N,) laid on the last token of each completion: (N, T), zero elsewhere."""
+        """Return `values`, (N,), at the last token of each completion: (N, T), zero elsewhere."""
         to_come = self.mask.flip(-1).cumsum(-1).flip(-1)
         return values[:, None] * (self.mask & (to_come == 1))
 
     def whitened(self, values: Tensor, *, shift: bool = True) -> Tensor:
-        """`values` (N,), or (N, T) over the mask, at variance 1, and at mean 0 unless `shift` is false."""
+        """Return `values`, (N,) or (N, T), scaled to variance 1 and shifted to mean 0.
+
+        Values of (N, T) count only inside the mask. shift: false keeps the mean as it is.
+        """
         import torch
 
         mask = self.mask if values.dim() == 2 else torch.ones_like(values, dtype=torch.bool)

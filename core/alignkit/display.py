@@ -1,8 +1,9 @@
-"""What a run shows: a live bar with its newest numbers in a terminal, plain lines elsewhere."""
+"""Shows a run: a live bar with its newest numbers in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -10,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-# shown elsewhere, or only in metrics.jsonl
-QUIET = ("learning_rate", "grad_norm", "tokens_per_second", "memory_gb")
-QUIET_KINDS = ("logps/", "rollouts/", "objective/", "policy/", "val/")
+from alignkit.measure import Metric
+from alignkit.progress import Interval
+from alignkit.training.metrics import HELD_OUT, MEMORY, SPEED
+
 LINE_SECONDS = 10.0
 GAP = 3  # between the columns of a table
 
@@ -25,38 +27,29 @@ class TerminalDisplay:
         self.progress: Progress | None = None
         self.task: tuple[str, Any] | None = None
         self.started = self.last_line = 0.0
-        self.stage = ""
+        self.metrics: Mapping[str, Metric] = {}
 
-    def begin(self, stage: str, line: str) -> None:
-        """Announce a stage."""
+    def begin(self, stage: str, line: str, metrics: Mapping[str, Metric]) -> None:
+        """Announce a stage. metrics: how its numbers are called; details among them are not shown."""
         self.end()
-        self.stage = stage
+        self.metrics = metrics
         self.console.print(f"\n[bold]{stage}[/bold]  {line}", highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def table(self, targets: dict[str, dict[str, dict[str, float | None]]]) -> None:
-        """Measured intervals, a line a target; in several parts where they are wider than the console, so
-        that numbers stay whole.
+    def table(self, targets: Mapping[str, Mapping[str, Interval]]) -> None:
+        """Show measured intervals, one line per target.
+
+        Where they are wider than the console they are shown in several parts, so that numbers stay whole.
         """
         names = list(dict.fromkeys(name for values in targets.values() for name in values))
         cells = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
-        widths = {
-            name: max(map(len, [name, *"\n".join(column).splitlines()])) + GAP
-            for name, column in cells.items()
-        }
         taken = max(map(len, targets)) + 2  # by the targets' names and the edges
-        parts: list[list[str]] = []
-        for name in names:
-            if not parts or taken + sum(widths[known] for known in [*parts[-1], name]) > self.console.width:
-                parts.append([])
-            parts[-1].append(name)
-        for part in parts:
-            needed = taken + sum(widths[name] for name in part)
+        for part, width in self._parts(cells, taken):
             table = Table(
-                box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > self.console.width else None
+                box=box.SIMPLE_HEAD, pad_edge=False, width=width if width > self.console.width else None
             )
             table.add_column("", no_wrap=True)
             for name in part:
@@ -65,15 +58,26 @@ class TerminalDisplay:
                 table.add_row(target, *(cells[name][number] for name in part))
             self.console.print(table, soft_wrap=True)
 
-    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
-        """Progress of a task of the stage, with its newest numbers."""
+    def _parts(self, cells: Mapping[str, list[str]], taken: int) -> list[tuple[list[str], int]]:
+        """Cut a table's columns into parts that fit the console; return each part with its width."""
+        parts: list[tuple[list[str], int]] = []
+        for name, column in cells.items():
+            width = max(map(len, [name, *"\n".join(column).splitlines()])) + GAP
+            if parts and parts[-1][1] + width <= self.console.width:
+                parts[-1] = ([*parts[-1][0], name], parts[-1][1] + width)
+            else:
+                parts.append(([name], taken + width))
+        return parts
+
+    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+        """Show the progress of a task of the stage, with its newest numbers."""
         if self.task is None or self.task[0] != task:
             self._start(task, total)
         assert self.task
-        text = describe(values)
+        text = describe(values, self.metrics)
         if self.progress is not None:
             self.progress.update(self.task[1], completed=done, total=total, numbers=text)
-        held_out = any(name.startswith("held_out/") for name in values)
+        held_out = any(name.startswith(HELD_OUT) for name in values)
         due = done == total or time.monotonic() - self.last_line > LINE_SECONDS
         if held_out or (self.progress is None and due):
             self.last_line = time.monotonic()
@@ -112,28 +116,24 @@ class TerminalDisplay:
         self.end()
 
 
-def describe(values: dict[str, float]) -> str:
-    """Metrics in one line: the held-out ones where there are any, then speed and memory."""
-    held_out = {name: value for name, value in values.items() if name.startswith("held_out/")}
-    shown = held_out or {name: value for name, value in values.items() if not _is_quiet(name)}
+def describe(values: Mapping[str, float], metrics: Mapping[str, Metric]) -> str:
+    """Write numbers in one line: the held-out ones where there are any, then speed and memory.
+
+    metrics: how the numbers are called; details among them are left out.
+    """
+    shown = {name: value for name, value in values.items() if name.startswith(HELD_OUT)}
+    if not shown:
+        details = {name for name, metric in metrics.items() if metric.detail}
+        shown = {name: value for name, value in values.items() if name not in details | {SPEED, MEMORY}}
     parts = [f"{name} {value:.4g}" for name, value in shown.items()]
-    if "tokens_per_second" in values:
-        parts.append(f"{values['tokens_per_second']:.0f} tokens/s")
-        parts.append(f"{values['memory_gb']:.1f} GB")
+    if SPEED in values:
+        parts += [f"{values[SPEED]:.0f} tokens/s", f"{values[MEMORY]:.1f} GB"]
     return "  ".join(parts)
 
 
-def _interval(value: dict[str, float | None] | None) -> str:
-    """A mean with its interval below it."""
+def _interval(value: Interval | None) -> str:
+    """Write a mean with its interval below it."""
     if value is None or value["mean"] is None:
         return ""
     spread = f"\n{value['low']:.2f}…{value['high']:.2f}" if value["low"] is not None else ""
     return f"{value['mean']:.3f}{spread}"
-
-
-def _is_quiet(name: str) -> bool:
-    """Whether a metric is for the file alone; of a mixture's, the objective's name stands before it."""
-    return name in QUIET or (
-        any(kind in f"/{name}" for kind in map("/{}".format, QUIET_KINDS))
-        and not name.endswith("objective/kl")
-    )

@@ -1,8 +1,8 @@
-"""Every hook, one by one. Hooks only register; none is called while a model trains.
+"""Specifies every hook. Hooks only register; none of them is called while a model trains.
 
-A plugin is a module with functions marked `@alignkit.hookimpl`, found through the entry point group
-`alignkit` of any installed package, or given with `--plugin FILE`. alignkit's own methods register in no
-other way.
+A plugin is a module with functions marked `@alignkit.hookimpl`. It is found through the entry point group
+`alignkit` of any installed package, or given with `--plugin FILE`. alignkit's own methods register in the
+same way.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,10 @@ def register_objectives(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_rewards(register: Callable[..., None]) -> None:
-    """Call `register(reward)` for each `Reward` class (with a class attribute `name`) or function `(prompts,
-    completions, **columns) -> list[float | None]`, which is TRL's signature; `name=` overrides its name.
+    """Call `register(reward)` for each `Reward` class, with a class attribute `name`, and for each function.
+
+    A function has TRL's signature, `(prompts, completions, **columns) -> list[float | None]`. `name=` gives a
+    reward another name.
 
     @hookimpl
     def register_rewards(register):
@@ -37,9 +39,10 @@ def register_rewards(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_formats(register: Callable[..., None]) -> None:
-    """Call `register(name, matches, parse)` for a layout of data rows. `matches(row) -> bool` recognises a
-    row (a dict), `parse(row) -> alignkit.Example` reads it and raises `alignkit.BadExample(reason)` where it
-    is unusable.
+    """Call `register(name, matches, parse)` for a layout of data rows.
+
+    `matches(row) -> bool` recognizes a row, a dict. `parse(row) -> alignkit.Example` reads it, and raises
+    `alignkit.BadExample(reason)` where the row cannot be used.
 
     @hookimpl
     def register_formats(register):
@@ -49,8 +52,9 @@ def register_formats(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
-    """Call `register(name, locate)` for a model with a short name. `locate() -> str` returns a local folder
-    or a hub id, and is called only when the model is loaded.
+    """Call `register(name, locate)` for a model with a short name.
+
+    `locate() -> str` returns a local folder or a hub id. It is called only when the model is loaded.
 
     @hookimpl
     def register_models(register):
@@ -60,8 +64,9 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
 
 @hookspec
 def register_samplers(register: Callable[..., None]) -> None:
-    """Call `register(cls)` for each `Sampler` class: what draws completions from a role. It is known by
-    `cls.name`; `cls.missing()` says why it cannot be used on this machine.
+    """Call `register(cls)` for each `Sampler` class, which draws completions from a role.
+
+    Recipes name it by `cls.name`. `cls.missing()` says why it cannot be used on this machine.
 
     @hookimpl
     def register_samplers(register):

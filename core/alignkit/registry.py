@@ -48,16 +48,14 @@ class Format:
 
 @dataclass
 class Shelf:
-    """The registered things of one kind, by name; two of the same name are an error that names both
-    plugins.
-    """
+    """Holds the registered things of one kind by name. Two of the same name are an error."""
 
     kind: str
     items: dict[str, Any] = field(default_factory=dict)
     owners: dict[str, Plugin] = field(default_factory=dict)
 
     def add(self, plugin: Plugin, name: str, item: Any) -> None:
-        """Register `item`; raises UserError where the name is taken."""
+        """Register `item`. Raises UserError, naming both plugins, where the name is taken."""
         if name in self.items:
             raise UserError(
                 f"two plugins register the {self.kind} {name!r}: {self.owners[name].source} and "
@@ -67,7 +65,10 @@ class Shelf:
         self.items[name], self.owners[name] = item, plugin
 
     def get(self, name: str, where: str | None = None) -> Any:
-        """What is registered as `name`; raises UserError with the nearest name, at the key path `where`."""
+        """Return what is registered as `name`.
+
+        Raises UserError with the nearest name, at the key path `where`.
+        """
         if name not in self.items:
             raise UserError(
                 f"no {self.kind} is registered as {name!r}", where=where, hint=nearest(name, self.items)
@@ -75,7 +76,7 @@ class Shelf:
         return self.items[name]
 
     def source_hash(self, name: str) -> str:
-        """SHA-256 of the file that registered `name`: a stage is run again when its method's code changed."""
+        """Return the SHA-256 of the file that registered `name`: a stage is run again when it changed."""
         return hashlib.sha256(Path(self.owners[name].file).read_bytes()).hexdigest()
 
 
@@ -86,6 +87,14 @@ class Registry:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
         self.formats, self.models = Shelf("format"), Shelf("model")
         self.samplers, self.measures = Shelf("sampler"), Shelf("measure")
+        self.shelves = (
+            self.objectives,
+            self.rewards,
+            self.formats,
+            self.models,
+            self.samplers,
+            self.measures,
+        )
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
@@ -96,8 +105,9 @@ class Registry:
             self._load(path.stem, str(path), partial(_import_file, path), key=str(path))
 
     def _load(self, name: str, source: str, load: Callable[[], Any], *, key: str | None = None) -> None:
-        """Load a plugin and let it register; `key`, where not its name, tells it from others: a file may be
-        called like a package's.
+        """Load a plugin and let it register.
+
+        key: what tells it from others, its name where None. A file may be called like a package's plugin.
         """
         try:
             module = load()
@@ -114,7 +124,7 @@ class Registry:
         self.plugins.append(plugin)
 
     def _register(self, plugin: Plugin, module: Any) -> None:
-        """Call the plugin's hooks. Raises UserError where it marks a function as a hook that there is not."""
+        """Call the plugin's hooks. Raises UserError for a hook that does not exist."""
         registers = {
             "register_objectives": self._objective,
             "register_rewards": self._reward,
@@ -162,8 +172,18 @@ class Registry:
         require_sampler(cls, plugin)
         self.samplers.add(plugin, cls.name, cls)
 
-    def _measure(self, plugin: Plugin, name: str, measure: Callable[..., Any], **shown: Any) -> None:
-        self.measures.add(plugin, name, Measure(name, measure, Metric(**{"label": name, **shown})))
+    def _measure(
+        self,
+        plugin: Plugin,
+        name: str,
+        measure: Callable[..., Any],
+        *,
+        label: str | None = None,
+        unit: str = "",
+        divergence: bool = False,
+    ) -> None:
+        metric = Metric(label or name, unit, divergence=divergence)
+        self.measures.add(plugin, name, Measure(name, measure, metric))
 
 
 def require_objective(cls: Any, plugin: Plugin) -> None:
@@ -211,7 +231,7 @@ def _import_file(path: Path) -> Any:
             f"the plugin file {str(path)!r} is no Python file",
             hint="--plugin takes the path of a Python file.",
         )
-    # where pickle and inspect look for what it defines
+    # This is where pickle and inspect look for what the file defines.
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,5 @@
-"""Defines what draws completions: its settings, what it returns, and the class that a plugin subclasses.
+"""Defines what draws completions: the settings, the result, and the class that a plugin subclasses.
+
 torch is not imported here.
 """
 
@@ -11,23 +12,33 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 Weights = Literal["auto", "merged", "quantized"]
+"""What a sampler computes with, see `Sampler`."""
+
 Progress = Callable[[int, int], None]
-LEAST_TEMPERATURE = 0.01  # above 0: logits divided by less overflow
+"""Called with the number of prompts that are done, and of all prompts."""
+
+LEAST_TEMPERATURE = 0.01
+"""The least temperature above 0: logits divided by a smaller one overflow."""
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How to sample.
 
-    per_prompt: completions of each prompt. temperature: what the logits are divided by; 0 takes the most
-    likely token. top_k, top_p, min_p apply after the temperature, in this order, each to what the one before
-    left: sample from the top_k most likely tokens (0 means all); from the fewest most likely tokens whose
-    probabilities add up to top_p (Holtzman et al., 2020, arXiv:1904.09751); from the tokens that are at least
-    min_p times as likely as the most likely one (Nguyen et al., 2024, arXiv:2407.01082). min_tokens: tokens
-    to draw before one that may end the completion. max_tokens: tokens of a completion at most. stop: texts
-    that end a completion. seed, step: together with a prompt's number and a sample's place they decide the
-    sample; `step` tells apart samples of one prompt that are drawn at different times. batch_size: prompts
-    computed together, where the sampler decides by that.
+    per_prompt: completions of each prompt. temperature: divides the logits; 0 takes the most likely token.
+
+    top_k, top_p and min_p apply after the temperature, in this order, each to the tokens that the one before
+    it left. top_k: sample from the k most likely tokens; 0 means all. top_p: sample from the fewest most
+    likely tokens whose probabilities add up to top_p (Holtzman et al., 2020, arXiv:1904.09751). min_p: sample
+    from the tokens that are at least min_p times as likely as the most likely one (Nguyen et al., 2024,
+    arXiv:2407.01082).
+
+    min_tokens: tokens drawn before a token may end the completion. max_tokens: the most tokens of a
+    completion. stop: texts that end a completion.
+
+    seed, step: decide each sample together with its prompt's number and its place among the prompt's samples.
+    Samples of one prompt that are drawn at different times differ in `step`. batch_size: prompts computed
+    together, where the sampler itself makes batches.
     """
 
     per_prompt: int = 4
@@ -47,10 +58,10 @@ class Sampling:
 class Drawn:
     """One completion, of T tokens.
 
-    tokens: T ids, end-of-sequence included where the model produced it; after a stop string, up to the token
-    that completes it, and no end-of-sequence is appended. logps: T numbers, log π(y_t | x, y_<t) under the
-    model itself (temperature 1, nothing cut off), as the sampler computed them. finished: ended by
-    end-of-sequence or a stop string, not by `max_tokens`.
+    tokens: T ids, with end-of-sequence where the model produced it. Where a stop string ends the completion,
+    the last token is the one that completes it; end-of-sequence is not appended. logps: T numbers,
+    log π(y_t | x, y_<t) under the model itself (temperature 1, nothing cut off), as the sampler computed
+    them. finished: it ended by end-of-sequence or a stop string, not by `max_tokens`.
     """
 
     tokens: list[int]
@@ -62,8 +73,8 @@ class SampledRoles(Protocol):
     """What a sampler may use of the run's roles.
 
     base: the frozen base with its `model`, `tokenizer`, `dtype`, `device`, `pad` and `ends`. model: PEFT's
-    model over it, the base's own while there is no adapter. roles: each role by name; its `adapter` is None
-    for the bare base.
+    model over the base, or the base's own model while there is no adapter. roles: each role by name; its
+    `adapter` is None for the bare base.
     """
 
     base: Any
@@ -80,29 +91,36 @@ class SampledRoles(Protocol):
 
 
 class Sampler:
-    """Draws completions from a role of the run's base. A subclass has a name and defines `sample`."""
+    """Draws completions from a role of the run's base.
+
+    A subclass has a name and defines `sample`.
+    """
 
     name: ClassVar[str]
 
     def __init__(self, roles: Any, weights: Weights = "auto") -> None:
         """Remember the roles (see `SampledRoles`) and what to compute with.
 
-        weights: `merged` is an unquantized copy of the base with the adapter in it, `quantized` is the base
-        as it is, `auto` leaves the choice to the sampler.
+        weights: `merged` is an unquantized copy of the base with the adapter merged in, `quantized` is the
+        base as it is, and `auto` leaves the choice to the sampler.
         """
         self.roles: SampledRoles = roles
         self.weights = weights
 
     @classmethod
     def missing(cls) -> str | None:
-        """Say why it cannot be used here (a package that is not installed, and how to install it), or
-        None.
+        """Return why the sampler cannot be used here, or None where it can.
+
+        For example: a package that is not installed, and how to install it.
         """
         return None
 
     @property
     def ends(self) -> set[int]:
-        """Token ids that end a completion: end-of-sequence, and what the chat template ends a turn with."""
+        """Return the token ids that end a completion.
+
+        They are end-of-sequence, and the token with which the chat template ends a turn.
+        """
         return self.roles.base.ends
 
     def sample(
@@ -116,7 +134,7 @@ class Sampler:
     ) -> list[list[Drawn]]:
         """Return completion k of prompt i at [i][k], from the role as its adapter is now.
 
-        numbers: each prompt's number in its data set, its place in `prompts` where None. progress(done,
+        numbers: each prompt's number in its data set; None means its place in `prompts`. progress(done,
         total) counts prompts.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no `sample`")

@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
+from alignkit.models.computing import role_signals
 from workload import ALPHA, RANK, seconds_now
 
 from alignkit import recipe
@@ -66,7 +67,7 @@ def one_pass(roles: Roles, group: Group) -> float:
     """Seconds of the log-probabilities and their gradient."""
     began = seconds_now()
     rows = roles.rows([group]).to(roles.base.device)
-    roles.signals("policy", rows)["logps"].sum().backward()
+    role_signals(roles, "policy", rows)["logps"].sum().backward()
     seconds = seconds_now() - began
     for parameter in roles.trainable().values():
         parameter.grad = None

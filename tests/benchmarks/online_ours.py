@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -32,12 +33,14 @@ from workload import (
 
 from alignkit import recipe
 from alignkit.data.order import epoch_order
+from alignkit.objective import updates_per_batch
 from alignkit.recipe import parse_recipe
 from alignkit.registry import Registry
+from alignkit.run.folder import RunFolder
+from alignkit.stages.context import RunContext, make_context
 from alignkit.stages.plan import make_plan
-from alignkit.stages.train.work import run_train
-from alignkit.stages.workshop import Workshop
-from alignkit.training.trainer import updates_per_batch
+from alignkit.stages.working import work_on
+from alignkit.training.rollout_files import RolloutFiles
 
 OBJECTIVES = {
     "rloo": ("reinforce", {"samples_per_prompt": 4}),
@@ -50,16 +53,19 @@ class Clock:
 
     def __init__(self) -> None:
         self.marks: list[float] = [seconds_now()]
-        self.metrics: list[dict[str, float]] = []
+        self.metrics: list[Mapping[str, float]] = []
 
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
         """Note the end of a step."""
         if task == "train":
             self.marks.append(seconds_now())
             self.metrics.append(values)
+
+    def table(self, targets: Mapping) -> None:
+        """Nothing."""
 
 
 def main() -> None:
@@ -75,23 +81,18 @@ def main() -> None:
         write_prompts(args, folder / "prompts.jsonl")
         plan = make_plan(parse_recipe(stages(args, folder)), registry, folder)
         planned = plan.stages[args.work]
-        shop = Workshop(plan, registry, folder, clock, Accelerator())  # type: ignore[arg-type]
+        run = RunFolder(folder)
+        context = make_context(plan, registry, run, clock, Accelerator().device)
         if args.work == "ppo":
-            write_reward_model(shop, folder / "judge" / "adapter")
-        run_train(planned, shop, folder / args.work)
-        lines = (
-            (
-                folder
-                / args.work
-                / "rollouts"
-                / planned.terms[0].objective.name
-                / f"{args.steps - 1:06d}.jsonl"
-            )
-            .read_text()
-            .splitlines()
-        )
-        prompts = [shop.tokenization(MAX_LENGTH).prompt_ids(json.loads(line)["prompt"]) for line in lines]
-    updates = updates_per_batch(planned.terms[0].objective)
+            write_reward_model(context, run.stage("judge").adapter)
+        stage = run.stage(args.work)
+        work_on(planned, context, stage)
+        objective = planned.objectives[0].objective
+        samples = RolloutFiles(stage.rollouts(objective.name)).read_samples(args.steps - 1) or []
+        tokenization = context.base.tokenization(MAX_LENGTH)
+        prompts = [tokenization.prompt_ids(line["prompt"]) for line in samples]
+    base = context.base.base
+    updates = updates_per_batch(objective)
     seconds = [clock.marks[k + updates] - clock.marks[k] for k in range(0, updates * args.steps, updates)]
     sampled = clock.metrics[::updates]
     prompt_tokens = sum(map(len, prompts)) / len(prompts)
@@ -99,9 +100,9 @@ def main() -> None:
         report(
             args.work,
             "alignkit",
-            str(shop.base.dtype).removeprefix("torch."),
+            str(base.dtype).removeprefix("torch."),
             seconds,
-            needed_gflop=needed_gflop(shop.base.model, args.work, prompt_tokens),
+            needed_gflop=needed_gflop(base.model, args.work, prompt_tokens),
             prompt_tokens=prompt_tokens,
             new_tokens=sampled[-1]["rollouts/length"],
             sampling_seconds=[round(values["rollouts/seconds"], 3) for values in sampled],
@@ -155,9 +156,9 @@ def write_prompts(args: argparse.Namespace, file: Path) -> None:
     file.write_text("".join(json.dumps(rows[order.index(place)]) + "\n" for place in range(len(rows))))
 
 
-def write_reward_model(shop: Workshop, folder: Path) -> None:
+def write_reward_model(context: RunContext, folder: Path) -> None:
     """A reward model that was not trained: what it costs is the same."""
-    with shop.roles() as roles:
+    with context.base.roles(context.seed) as roles:
         roles.add("reward", trainable=True)
         roles.save("reward", folder)
 

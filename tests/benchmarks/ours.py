@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
+from alignkit.models.computing import compute_signals, forward_budget
 from workload import (
     ALPHA,
     BETA,
@@ -29,9 +31,10 @@ from alignkit.data.order import epoch_order
 from alignkit.data.tokenizing import Tokenization
 from alignkit.example import Example
 from alignkit.models.base import load_base
-from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
+from alignkit.run.folder import StageFolder
+from alignkit.training.sources import fixed_source
 from alignkit.training.trainer import Trainer, TrainingTerm
 
 OBJECTIVES = {
@@ -48,7 +51,10 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: dict[str, float]) -> None:
+    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def table(self, targets: Mapping) -> None:
         """Nothing."""
 
 
@@ -92,23 +98,28 @@ def main() -> None:
         warmup=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
+        place, display = StageFolder(Path(folder)), Silent()
+        source = fixed_source(
+            objective,
+            groups,
             roles,
-            [TrainingTerm(objective, 1.0, groups)],
             settings,
+            folder=place.signals("train"),
             seed=0,
-            folder=Path(folder),
-            display=Silent(),
+            note=display.note,
         )
+        term = TrainingTerm(objective, 1.0, source)
+        trainer = Trainer(roles, [term], settings, folder=place, display=display, seed=0)
         if objective.reads:  # warm up, as the steps do that are left out of the timing
-            signals_by_group(roles, groups, range(size.groups), sorted(objective.reads), 2 * args.tokens)
+            budget = forward_budget(args.tokens)
+            compute_signals(roles, groups[: size.groups], sorted(objective.reads), budget)
         began = seconds_now()
-        trainer._open_sources()
+        trainer.open()
         reference = (seconds_now() - began) / len(groups) if args.work == "dpo" else 0.0
         seconds = []
         for step in range(args.steps):
             began = seconds_now()
-            trainer._step(step)
+            trainer.step(step)
             seconds.append(seconds_now() - began)
     timed = encoded[size.warm_up * size.groups :]
     tokens = sum(group.tokens for group in timed) / len(timed)

@@ -1,23 +1,22 @@
-"""Best-of-n from the command line, and the plugin that `new-plugin` writes."""
+"""`alignkit sample`: an answer, a chat, and the best of several answers."""
 
+import io
 import json
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from alignkit.models.computing import compute_signals
 from tiny_runs import WORDS, run, write_recipe
 
-from alignkit import recipe
+from alignkit import chat, recipe
 from alignkit.chat import Chat
-from alignkit.cli import main
 from alignkit.example import Group
 from alignkit.models.base import load_base
-from alignkit.models.frozen import signals_by_group
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.sampler import Sampling
@@ -39,22 +38,6 @@ def register_rewards(register):
     register(words)
     register(mute)
 """
-
-
-@pytest.fixture
-def alignkit(monkeypatch, capsys):
-    """Calls the command line in this process: (stdout, stderr), after checking the exit code."""
-
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["alignkit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert (end.value.code or 0) == code, out + err
-        assert "Traceback" not in err
-        return out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +63,7 @@ def test_the_answer_is_the_sample_that_the_reward_model_scores_highest(base, tra
     judge = Roles(load_base(spec, Registry(), torch.device("cpu")), spec.lora, 0)
     judge.add("reward", trainable=False, start=trained / "reward" / "adapter")
     group = Group(ids, tuple(sample.tokens for sample in drawn))
-    scores = signals_by_group(judge, [group], [0], ["reward"], 4096)["scores"][0]
+    scores = compute_signals(judge, [group], ["reward"], 4096)["scores"]
     assert scores.std() > 0.01
     torch.testing.assert_close(torch.tensor(answer.scores), scores, atol=1e-5, rtol=1e-4)
     assert answer.text == chat.roles.base.text(drawn[int(scores.argmax())].tokens)
@@ -161,77 +144,19 @@ def test_a_name_that_is_a_reward_and_a_folder_is_not_guessed_at(alignkit, traine
     assert "best of 2" in alignkit("sample", trained / "policy", *options, "./sentiment")[1]
 
 
-@pytest.mark.parametrize("name", ["my-method", "a", "-".join(["longest"] * 5)])
-def test_the_written_plugin_and_test_pass_lint_and_are_formatted(alignkit, tmp_path, name):
-    alignkit("new-plugin", name, "--to", tmp_path / "new")
-    sources = f"src = [{str(ROOT / 'core')!r}, {str(tmp_path / 'new')!r}]"  # as for a plugin of this project
-    config = ["--config", str(ROOT / "pyproject.toml"), "--config", sources, str(tmp_path / "new")]
-    for check in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *check, *config], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("typed", ["red cat\n", "red cat\n\n", "red cat\n\nblue dog\n"])
+def test_a_chat_ends_with_an_empty_line_or_with_the_input(alignkit, monkeypatch, tmp_path, typed):
 
+    class Parrot:
+        def __init__(self, *args, **options):
+            pass
 
-def test_the_printed_commands_work(alignkit, base, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    out, _ = alignkit("new-plugin", "my_method")
-    assert (tmp_path / "alignkit_my_method.py").is_file()
-    assert '[project.entry-points.alignkit]\nmy-method = "alignkit_my_method"' in out
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", re.search(r"pytest (\S+)", out)[1]],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert tested.returncode == 0, tested.stdout
-    assert "2 passed" in tested.stdout
+        def answer(self, text):
+            return SimpleNamespace(text=text.upper(), scores=())
 
-    path = str(write_recipe(tmp_path, base, "  one: {train: sft, on: pairs, steps: 2}"))
-    typed = [shlex.split(line)[4:] for line in out.splitlines() if " alignkit " in line]
-    assert [words[0] for words in typed] == ["check", "run"]
-    for words in typed:
-        assert (
-            "train my-method"
-            in alignkit(*(word.replace("RECIPE", path).replace("STAGE", "one") for word in words))[0]
-        )
-    settings = json.loads((tmp_path / "runs" / "tiny" / "one" / "manifest.json").read_text())["inputs"][
-        "terms"
-    ][0]
-    assert settings["beta"] == 0.2
-    assert (tmp_path / "runs" / "tiny" / "one" / "adapter" / "adapter_model.safetensors").is_file()
-
-
-def test_nothing_is_overwritten(alignkit, tmp_path):
-    (tmp_path / "test_alignkit_mine.py").write_text("kept")
-    assert "nothing is overwritten" in alignkit("new-plugin", "mine", "--to", tmp_path, code=2)[1]
-    assert [path.name for path in tmp_path.iterdir()] == ["test_alignkit_mine.py"]
-    assert (tmp_path / "test_alignkit_mine.py").read_text() == "kept"
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("My", "cannot be a plugin's name"),
-        ("1st", "cannot be a plugin's name"),
-        ("a--b", "cannot be a plugin's name"),
-        ("../up", "cannot be a plugin's name"),
-        ("x" * 41, "cannot be a plugin's name"),
-        ("loss", "its class would be called Loss"),
-        ("none", "its class would be called None"),
-        ("dpo", "is registered already, by alignkit"),
-    ],
-)
-def test_a_name_that_cannot_be_is_refused(alignkit, tmp_path, name, words):
-    assert words in alignkit("new-plugin", name, "--to", tmp_path, code=2)[1]
-    assert not list(tmp_path.iterdir())
-
-
-def test_new_plugin_imports_no_torch(tmp_path):
-    script = (
-        f"import sys\nsys.argv = ['alignkit', 'new-plugin', 'mine', '--to', {str(tmp_path)!r}]\nfrom "
-        "alignkit.cli import app\n"
-        "app(standalone_mode=False)\nassert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(chat, "Chat", Parrot)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    out, err = alignkit("sample", tmp_path)
+    assert "model: RED CAT\n" in out
+    assert "BLUE" not in out
+    assert "Aborted" not in err

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tiny_tokenizers import byte_tokenizer, user
 
 from alignkit import Demonstrations, Example, Group, Preferences, Prompts, UserError
-from alignkit.data.loading import Dataset, fingerprint, load, split_held_out
+from alignkit.data.fingerprint import data_fingerprint as fingerprint
+from alignkit.data.held_out import split_held_out
+from alignkit.data.loading import Dataset, load
 from alignkit.data.report import Dropped, Tally
 from alignkit.data.rows import batch_of
 from alignkit.data.tokenizing import Tokenization

@@ -11,7 +11,6 @@ import pytest
 from alignkit.evaluation.statistics import (
     Bin,
     Interval,
-    best_of_divergence,
     bootstrap,
     calibration,
     calibration_error,
@@ -147,31 +146,3 @@ def test_predictions_that_come_true_as_often_as_they_say_have_a_small_error():
 def test_a_prediction_outside_of_zero_to_one_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibration([1.2], [1])
-
-
-@pytest.mark.parametrize("n", [1, 2, 4, 16])
-def test_the_best_of_n_distinct_scores_lies_where_the_known_formula_says(n):
-    scores = np.random.default_rng(n).permutation(40).tolist()
-    assert best_of_divergence(scores, n) == pytest.approx(math.log(n) - (n - 1) / n, abs=1e-12)
-
-
-@pytest.mark.parametrize("value", [0.5, None])
-def test_the_best_of_equal_scores_is_any_sample(value):
-    assert best_of_divergence([value] * 16, 16) == pytest.approx(0, abs=1e-12)
-
-
-def test_the_best_of_n_of_a_coarse_reward_is_nearer_than_of_a_fine_one():
-    # Right with probability ¼: the best of 2 is wrong with probability 9/16.
-    expected = 9 / 16 * math.log((9 / 16) / (3 / 4)) + 7 / 16 * math.log((7 / 16) / (1 / 4))
-    assert best_of_divergence([0.0] * 30 + [1.0] * 10, 2) == pytest.approx(expected)
-    assert expected < math.log(2) - 1 / 2
-
-
-def test_the_divergence_of_the_best_is_that_of_its_distribution(rng):
-    levels = np.array([0.1, 0.2, 0.3, 0.4])
-    scores = [float(level) for level in range(4) for _ in range(round(levels[level] * 50))]
-    below = np.cumsum(levels) - levels
-    best = (below + levels) ** 5 - below**5  # that the highest of 5 is of this level
-    assert best_of_divergence(rng.sample(scores, len(scores)), 5) == pytest.approx(
-        float((best * np.log(best / levels)).sum())
-    )

@@ -15,6 +15,7 @@ from alignkit.data.rows import flat_rows
 from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.models.base import load_base
+from alignkit.models.computing import role_signals
 from alignkit.models.export import export_adapter, export_merged
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
@@ -54,7 +55,7 @@ def test_a_merged_reward_model_scores_as_the_role_from_any_working_directory(
 
     ids = [2, 5, 9, 12, 1]  # ends with <eos>
     found = merged(torch.tensor([ids])).logits[0]
-    expected = roles.signals("reward", flat_rows([Group(ids[:2], (ids[2:],))]))["scores"]
+    expected = role_signals(roles, "reward", flat_rows([Group(ids[:2], (ids[2:],))]))["scores"]
     assert expected.abs() > 0.05
     # the merged weights are rounded to bf16
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)

@@ -1,114 +1,22 @@
-"""Saved roles load in plain transformers + peft, and give the same numbers; a stage starts from another's
-adapter.
-"""
-
-import shutil
+"""Roles over one base: which is active and which are trained, and that the base stays as it was."""
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import save_file
-from tiny_models import random_groups, shake, tiny_base, tiny_roles
-from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from tiny_models import SIZES, random_groups, shake, tiny_base, tiny_roles
+from transformers import AutoModelForCausalLM, MixtralConfig
 
 from alignkit import recipe
-from alignkit.data.rows import tree_rows
-from alignkit.example import Group
-from alignkit.models.base import load_base
+from alignkit.data.rows import flat_rows, tree_rows
+from alignkit.errors import UserError
+from alignkit.models.base import Base
+from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
-from alignkit.registry import Registry
 
 
-class NoTokenizer:
-    def save_pretrained(self, folder):
-        pass
-
-
-def saved_role(name, tmp_path):
-    """A base and a trained role, saved."""
-    base = tiny_base()
-    base.model.save_pretrained(tmp_path / "base")
-    base.model.name_or_path = str(tmp_path / "base")
-    object.__setattr__(base, "tokenizer", NoTokenizer())
-    roles = Roles(base, recipe.Lora(r=4), seed=0)
-    roles.add(name, trainable=True)
-    shake(roles, name)
-    roles.save(name, tmp_path / "adapter")
-    return roles
-
-
-def test_plain_peft_gives_the_policys_log_probabilities(tmp_path, rng):
-    roles = saved_role("policy", tmp_path)
-    groups = random_groups(rng)
-    rows = tree_rows(groups)
-    found = roles.signals("policy", rows)["logps"][rows.batch.mask]
-
-    plain = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32),
-        str(tmp_path / "adapter"),
-    )
-    expected = []
-    for group in groups:
-        for completion in group.completions:
-            logits = plain(torch.tensor([group.prompt + completion])).logits[0, len(group.prompt) - 1 : -1]
-            expected.append(logits.log_softmax(-1).gather(1, torch.tensor(completion)[:, None]).squeeze(1))
-    torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "tokens", [{}, {"pad_token": None, "unk_token": "red"}, {"pad_token": "<eos>", "bos_token": "blue"}]
-)
-def test_plain_transformers_gives_the_reward_models_scores_whatever_the_tokenizers_pad_was(
-    base, tokens, tmp_path, rng
-):
-    folder = shutil.copytree(base, tmp_path / "base")
-    AutoTokenizer.from_pretrained(folder, **tokens).save_pretrained(folder)
-    spec = recipe.Model(base=str(folder), quantization="none", dtype="float32")
-    roles = Roles(load_base(spec, Registry(), torch.device("cpu")), recipe.Lora(r=4), seed=0)
-    roles.add("reward", trainable=True)
-    shake(roles, "reward")
-    roles.save("reward", tmp_path / "adapter")
-    sized = lambda ids: [token % roles.base.model.config.vocab_size for token in ids]
-    # each ends with 1, <eos>
-    groups = [
-        Group(sized(group.prompt), tuple(map(sized, group.completions))) for group in random_groups(rng)
-    ]
-    scores = roles.signals("reward", tree_rows(groups))["scores"]
-
-    plain = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
-    plain.config.pad_token_id = pad = AutoTokenizer.from_pretrained(tmp_path / "adapter").pad_token_id
-    plain = PeftModel.from_pretrained(plain, str(tmp_path / "adapter"))
-    sequences = [group.prompt + completion for group in groups for completion in group.completions]
-    batch = nn.utils.rnn.pad_sequence(
-        [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=pad
-    )
-    torch.testing.assert_close(scores, plain(batch).logits[:, 0], atol=1e-4, rtol=0)
-
-
-def test_a_reward_role_starts_from_the_sft_adapter_with_a_fresh_head(tmp_path):
-    policy = saved_role("policy", tmp_path)
-    reward = tiny_roles()
-    reward.add("reward", trainable=True, start=tmp_path / "adapter")
-    assert not reward.parameters("reward")["base_model.model.score.weight"].any(), (
-        "a fresh reward model is indifferent"
-    )
-    for key, parameter in policy.parameters("policy").items():
-        assert torch.equal(reward.parameters("reward")[key], parameter)
-
-
-def test_the_reference_of_a_policy_that_started_from_a_stage_is_that_stage(tmp_path, rng):
-    before = saved_role("policy", tmp_path)
-    rows = tree_rows(random_groups(rng))
-    expected = before.signals("policy", rows)["logps"]
-    roles = tiny_roles()
-    for name, trainable in (("policy", True), ("reference", False)):
-        roles.add(name, trainable=trainable, start=tmp_path / "adapter")
-    shake(roles, "policy", seed=5)
-    torch.testing.assert_close(
-        roles.signals("reference", rows)["reference_logps"], expected, atol=1e-6, rtol=0
-    )
-    assert not any(parameter.requires_grad for parameter in roles.parameters("reference").values())
+def test_rows_are_laid_out_as_the_base_can_take_them():
+    assert tiny_roles().rows is tree_rows
+    assert tiny_roles(trees=False).rows is flat_rows
 
 
 def test_fresh_roles_are_a_function_of_the_seed():
@@ -117,6 +25,62 @@ def test_fresh_roles_are_a_function_of_the_seed():
         torch.rand(3)
         roles.add("reward", trainable=True)
     assert all(torch.equal(p, second.parameters("reward")[k]) for k, p in first.parameters("reward").items())
+
+
+def test_a_role_without_adapter_is_the_base_beside_one_that_has_one(rng):
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    roles.add("reference", trainable=False)
+    rows = roles.rows(random_groups(rng))
+    before = role_signals(roles, "reference", rows)["reference_logps"]
+    shake(roles, "policy")
+    after = role_signals(roles, "reference", rows)["reference_logps"]
+    torch.testing.assert_close(after, before, atol=0, rtol=0)
+    assert not torch.allclose(role_signals(roles, "policy", rows)["logps"], before)
+
+
+def test_a_role_of_another_name_is_of_the_kind_that_is_given(rng):
+    roles = tiny_roles()
+    for name in ("reward-a", "reward-b"):
+        roles.add(name, kind="reward", trainable=True)
+    shake(roles, "reward-a")
+    rows = roles.rows(random_groups(rng))
+    scores = [role_signals(roles, name, rows)["scores"] for name in ("reward-a", "reward-b")]
+    assert scores[0].abs().max() > 0
+    assert not scores[1].any(), "its head is fresh"
+
+
+def test_every_role_keeps_its_gradient_when_roles_are_computed_together(rng):
+    roles = tiny_roles()
+    for name in ("policy", "reward"):
+        roles.add(name, trainable=True)
+        shake(roles, name)
+    rows = tree_rows(random_groups(rng))
+    logps, scores = (
+        role_signals(roles, "policy", rows)["logps"],
+        role_signals(roles, "reward", rows)["scores"],
+    )
+    (logps.sum() + scores.sum()).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in roles.trainable().values())
+
+
+def test_recomputed_activations_give_the_same_gradients_for_every_role(rng):
+    groups = random_groups(rng)
+    gradients = []
+    for checkpointing in (False, True):
+        roles = tiny_roles(checkpointing=checkpointing)
+        for name in ("policy", "value"):
+            roles.add(name, trainable=True)
+            shake(roles, name)
+        rows = tree_rows(groups)
+        logps, values = (
+            role_signals(roles, "policy", rows)["logps"],
+            role_signals(roles, "value", rows)["values"],
+        )
+        (logps.sum() + values.sum()).backward()
+        gradients.append({key: parameter.grad for key, parameter in roles.trainable().items()})
+    for key, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], gradient, atol=1e-5, rtol=1e-5)
 
 
 def test_dropout_is_off_where_asked_and_always_in_a_frozen_role(tmp_path, rng):
@@ -129,7 +93,7 @@ def test_dropout_is_off_where_asked_and_always_in_a_frozen_role(tmp_path, rng):
     rows = roles.rows(random_groups(rng))
 
     def twice(name):
-        return [next(iter(roles.signals(name, rows).values())) for _ in range(2)]
+        return [next(iter(role_signals(roles, name, rows).values())) for _ in range(2)]
 
     assert not torch.equal(*twice("policy"))
     assert torch.equal(*twice("reference"))
@@ -137,3 +101,24 @@ def test_dropout_is_off_where_asked_and_always_in_a_frozen_role(tmp_path, rng):
         assert torch.equal(*twice("policy"))
         assert torch.equal(twice("policy")[0], twice("reference")[0])
     assert not torch.equal(*twice("policy"))
+
+
+def test_the_base_is_as_it_was_when_the_roles_are_gone():
+    base = tiny_roles().base
+    ids = torch.arange(3, 20)[None]
+    before = base.model(ids).logits
+    for _ in range(2):
+        with Roles(base, recipe.Lora(r=4), seed=0) as roles:
+            roles.add("policy", trainable=True)
+            shake(roles, "policy")
+    assert torch.equal(base.model(ids).logits, before)
+    assert not [name for name, _ in base.model.named_modules() if "lora" in name]
+
+
+def test_what_peft_refuses_is_told_as_the_recipes_mistake():
+    experts = MixtralConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2)
+    model = AutoModelForCausalLM.from_config(experts, dtype=torch.float32).requires_grad_(False)
+    base = Base(model, None, torch.float32, torch.device("cpu"), "the test says so")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"model\.lora: PEFT refuses this adapter: .*lora_dropout") as error:
+        Roles(base, recipe.Lora(r=4, dropout=0.1), seed=0).add("policy", trainable=True)
+    assert "\n" not in error.value.message

@@ -1,5 +1,9 @@
-"""Repetition and distinctness of n-grams, counted by hand."""
+"""Measures of completions, counted by hand."""
 
+import pytest
+
+from alignkit import Samples
+from alignkit.registry import Registry
 from alignkit_measures import distinct, repetition
 
 
@@ -35,3 +39,33 @@ def test_distinct_of_nothing_is_no_number():
 def test_the_order_of_completions_does_not_matter(rng):
     completions = [[rng.randrange(4) for _ in range(rng.randrange(9))] for _ in range(6)]
     assert distinct(completions) == distinct(completions[::-1])
+
+
+SAMPLES = Samples(
+    prompts=["a", "b"],
+    completions=[["x", "y"], ["z", "z"]],
+    tokens=[[[1, 2], [1, 2, 3, 4]], [[5] * 5, [5]]],
+    finished=[[True, False], [False, False]],
+    log_ratios=[[0.5, 1.5], []],
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "values"),
+    [
+        ("kl", "KL to the reference (nats per completion)", [1.0, None]),
+        ("length", "length (tokens)", [3.0, 3.0]),
+        ("unfinished", "unfinished (share of completions)", [0.5, 1.0]),
+        ("repetition-4", "repetition (share of 4-grams)", [0.0, 0.25]),  # two 5555, of which one was seen
+        ("distinct-2", "distinct 2-grams (share)", [0.75, 0.25]),  # 12 12 23 34, and four times 55
+    ],
+)
+def test_a_measure_gives_one_number_per_prompt_with_its_label(name, label, values):
+    measure = Registry().measures.items[name]
+
+    assert str(measure.metric) == label
+    assert measure.call(SAMPLES) == pytest.approx(values)
+
+
+def test_measures_are_registered_in_the_order_of_tables():
+    assert list(Registry().measures.items) == ["kl", "length", "unfinished", "repetition-4", "distinct-2"]

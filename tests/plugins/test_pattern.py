@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from alignkit.recipe import explain
+from alignkit.recipe import mistake_of
 from alignkit_pattern import Pattern, register_rewards
 
 
@@ -50,7 +50,7 @@ def test_an_invalid_expression_is_refused_with_its_key_and_the_reason(wrong, rea
     with pytest.raises(ValidationError) as raised:
         Pattern(pattern=wrong)
 
-    told = str(explain(raised.value, Pattern, "stages.ranked.by.pattern"))
+    told = str(mistake_of(raised.value, Pattern, "stages.ranked.by.pattern"))
     assert told.startswith("stages.ranked.by.pattern.pattern: not a regular expression: ")
     assert reason in told
     assert repr(wrong) in told

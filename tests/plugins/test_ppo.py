@@ -285,7 +285,7 @@ def test_roles_follow_the_options():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"kl_target": 6, "kl_coef": 0}, "would stay so"), ({"epochs": 0}, "epochs"), ({"lam": 1.1}, "lam")],
+    [({"kl_target": 6, "kl_coef": 0}, "would stay 0"), ({"epochs": 0}, "epochs"), ({"lam": 1.1}, "lam")],
 )
 def test_options_that_cannot_work_are_refused(options, words):
     with pytest.raises(ValidationError, match=words):

@@ -85,5 +85,5 @@ def test_training_raises_the_mean_reward(over):
 
 
 def test_more_cannot_be_kept_than_are_sampled():
-    with pytest.raises(ValidationError, match="keep is 9 of 8"):
+    with pytest.raises(ValidationError, match="keep is 9, and samples_per_prompt is 8"):
         RewardRankedFineTuning(keep=9)

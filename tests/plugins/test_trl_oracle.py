@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from alignkit.data.rows import tree_rows
 from alignkit.example import Group
+from alignkit.models.computing import role_signals
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
 
@@ -53,7 +54,7 @@ def our_loss(objective, roles, groups):
     rows = tree_rows(groups)
     signals = {}
     for name in (*objective.trains, *objective.reads):
-        signals |= roles.signals(name, rows)
+        signals |= role_signals(roles, name, rows)
     loss = objective.loss(rows.batch.with_(**signals))
     return (loss.terms * loss.weight).sum() / loss.weight.sum(), loss
 

@@ -165,7 +165,10 @@ def test_a_missing_package_is_named_as_soon_as_the_reward_is_made(cls, package, 
 def test_a_trl_without_the_function_is_told_so(monkeypatch):
     monkeypatch.setattr(plugin.ThinkFormat, "name", "trl/no_such_reward")
 
-    with pytest.raises(UserError, match=r"reward 'trl/no_such_reward': TRL \d.* has no such function"):
+    with pytest.raises(
+        UserError,
+        match=r"reward 'trl/no_such_reward': the installed TRL \d.* does not have this function",
+    ):
         plugin.ThinkFormat().score(["?"], ["a"])
 
 

@@ -161,7 +161,7 @@ def test_an_nf4_base_is_quantized_and_an_int8_base_refused(vllm):
 
     with pytest.raises(
         UserError,
-        match=r"model.quantization: vLLM cannot quantize a base as this one is "
+        match=r"model.quantization: vLLM cannot quantize a base in this way "
         r"\(llm_int8\)",
     ):
         VllmSampler(make_roles(quantization_config=BitsAndBytesConfig(load_in_8bit=True))).sample(
@@ -252,5 +252,5 @@ def test_seeds_follow_seed_step_and_number_and_lie_far_apart(vllm):
 
 
 def test_merged_weights_are_refused():
-    with pytest.raises(UserError, match="vLLM merges no adapter"):
+    with pytest.raises(UserError, match="vLLM cannot merge an adapter"):
         VllmSampler(make_roles(), "merged")

@@ -1,16 +1,82 @@
-"""A run's folder with every kind of file, made up but of the shape that real runs have."""
+"""Writes a run's folder with every kind of file: the numbers are made up, the shape is that of real runs."""
 
 from __future__ import annotations
 
 import json
 import math
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignkit.evaluation.preferences import MEASURES as REWARD_MODEL_MEASURES
+from alignkit.measure import Metric
+from alignkit.report.records import StageRecord
+from alignkit.run.folder import RunFolder
+from alignkit.run.manifest import Inputs, Manifest, TermInputs, begin, finish
+from alignkit.training.metrics import OF_A_STEP, OF_A_TERM
+
 MODEL = {"base": "tiny-model", "quantization": "nf4", "dtype": "auto", "lora": {"r": 16, "alpha": 32}}
-VERSIONS = {"python": "3.13.1", "alignkit": "0.1.0", "torch": "2.13.0"}
 SCRIPT = "<script>alert('sample')</script>"
+
+KL = Metric("KL to the reference", "nats per completion", divergence=True)
+METRICS = {
+    **OF_A_STEP,
+    **OF_A_TERM,
+    "rewards/reward": Metric("reward"),
+    "rewards/sentiment": Metric("sentiment"),
+    "rewards/accuracies": Metric("accuracy", "share of pairs"),
+    "rewards/margins": Metric("margin of the rewards", "nats"),
+    "logps/chosen": Metric("log-probability of the chosen", "nats", detail=True),
+    "objective/kl": KL,
+}
+MEASURES = {
+    "sentiment": Metric("sentiment"),
+    "reward": Metric("reward"),
+    "win_rate/sentiment": Metric("win rate against base, sentiment"),
+    "kl": KL,
+    "length": Metric("length", "tokens"),
+    "unfinished": Metric("unfinished", "share of completions"),
+    "repetition-4": Metric("repetition", "share of 4-grams"),
+    "distinct-2": Metric("distinct 2-grams", "share"),
+}
+
+
+def make_inputs(
+    verb: str = "train",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    reads: Sequence[str] = (),
+    terms: Sequence[TermInputs] = (),
+) -> Inputs:
+    """Return what a stage is made of."""
+    return Inputs(
+        alignkit="0.1.0",
+        verb=verb,
+        settings=settings or {},
+        code={},
+        model=MODEL,
+        seed=0,
+        reads=dict.fromkeys(reads, "f"),
+        terms=tuple(terms),
+    )
+
+
+def make_term(objective: str, **options: Any) -> TermInputs:
+    """Return an objective that trains the policy on `comparisons`."""
+    return TermInputs(objective, 1.0, "comparisons", ("policy",), options)
+
+
+def make_record(
+    *records: Mapping[str, float | None],
+    terms: Sequence[str] = ("one",),
+    settings: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> StageRecord:
+    """Return a training stage `s` with one record per step, without files."""
+    inputs = make_inputs(settings=settings, terms=[make_term(term) for term in terms])
+    numbered = tuple({"step": number, **record} for number, record in enumerate(records, 1))
+    return StageRecord("s", Manifest("f", inputs, metrics=metrics), numbered)
 
 
 def write_stage(
@@ -18,29 +84,27 @@ def write_stage(
     name: str,
     verb: str,
     *,
-    settings: dict[str, Any],
-    reads: list[str],
+    line: str = "",
+    settings: Mapping[str, Any] | None = None,
+    reads: Sequence[str] = (),
+    terms: Sequence[TermInputs] = (),
+    files: Mapping[str, str] | None = None,
+    metrics: Sequence[Mapping[str, float]] | None = None,
+    summary: Mapping[str, Any] | None = None,
     done: bool = True,
-    **more: Any,
 ) -> Path:
-    """A stage's folder with its manifest and, where it is done, its summary."""
-    folder = run / name
-    folder.mkdir(parents=True)
-    inputs = {
-        "stage": verb,
-        "settings": settings,
-        "terms": more.get("terms", []),
-        "model": MODEL,
-        "seed": 0,
-        "reads": dict.fromkeys(reads, "f"),
-    }
-    manifest = {"fingerprint": "f" * 64, "inputs": inputs, "done": done, "versions": VERSIONS, "files": {}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    """Write a stage's folder with its manifest, its files by name and, where it is done, its summary."""
+    folder = RunFolder(run).stage(name)
+    inputs = make_inputs(verb, settings=settings, reads=reads, terms=terms)
+    manifest = begin(folder, inputs, line, METRICS if verb == "train" else {})
+    for file, text in (files or {}).items():
+        (folder.path / file).write_text(text, encoding="utf-8")
+    if metrics is not None:
+        folder.metrics.write_text("".join(json.dumps(record) + "\n" for record in metrics))
     if done:
-        (folder / "summary.json").write_text(json.dumps(more.get("summary", {})))
-    if "metrics" in more:
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in more["metrics"]))
-    return folder
+        folder.summary.write_text(json.dumps(summary or {}))
+        finish(folder, manifest)
+    return folder.path
 
 
 def write_train(
@@ -50,31 +114,23 @@ def write_train(
     metrics: list[dict[str, float]],
     *,
     start: str | None = None,
-    **more: Any,
+    reads: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    done: bool = True,
 ) -> None:
-    """A training stage."""
-    terms = [
-        {
-            "objective": objective,
-            "weight": 1.0,
-            "on": "comparisons",
-            "trains": ["policy"],
-            **more.pop("options", {}),
-        }
-    ]
-    settings = {"on": "comparisons", "start": start, "steps": 200, **more.pop("settings", {})}
-    reads = ["comparisons", *([start] if start else []), *more.pop("reads", [])]
-    summary = {"steps": 200, "held_out/loss": metrics[-1]["loss"] if metrics else 0}
+    """Write a training stage."""
     write_stage(
         run,
         name,
         "train",
-        settings=settings,
-        reads=reads,
-        terms=terms,
+        line=f"train {objective} on comparisons" + (f", starting from {start}" if start else ""),
+        settings={"on": "comparisons", "start": start, "steps": 200, **(settings or {})},
+        reads=["comparisons", *([start] if start else []), *reads],
+        terms=[make_term(objective, **(options or {}))],
         metrics=metrics,
-        summary=summary,
-        **more,
+        summary={"steps": 200, "held_out/loss": metrics[-1]["loss"] if metrics else 0},
+        done=done,
     )
 
 
@@ -106,7 +162,7 @@ def offline_metrics(steps: int, pairs: bool, seed: int = 0) -> list[dict[str, fl
 
 
 def online_metrics(steps: int, seed: int = 0) -> list[dict[str, float]]:
-    """The optimised reward rises throughout; the gold one, `sentiment`, turns."""
+    """The optimized reward rises throughout; the gold one, `sentiment`, turns."""
     rng, lines = random.Random(seed), []
     for step in range(1, steps + 1):
         share = step / steps
@@ -156,23 +212,36 @@ def policy_measures(sentiment: float, reward: float, kl: float, length: float) -
 def write_evaluation(
     run: Path, name: str, targets: dict[str, Any], *, reads: list[str], done: bool = True
 ) -> None:
-    """An evaluate stage for policies, with samples of ten prompts."""
+    """Write an evaluate stage for policies, with samples of ten prompts."""
     settings = {
-        "evaluate": [{"stage": name, "best_of": 1, "by": []} for name in targets],
+        "evaluate": [{"stage": target, "best_of": 1, "by": []} for target in targets],
         "on": "prompts",
         "by": [],
     }
-    folder = write_stage(run, name, "evaluate", settings=settings, reads=["prompts", *reads], done=done)
     evaluation = {
         "kind": "policies",
         "on": "prompts",
         "against": "base",
         "prompts": 64,
         "per_prompt": 2,
-        "targets": targets,
         "rewards": ["sentiment", "reward"],
+        "measures": _plain(MEASURES),
+        "targets": targets,
     }
-    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    files = {"evaluation.json": json.dumps(evaluation), "samples.jsonl": _samples(list(targets))}
+    write_stage(
+        run,
+        name,
+        "evaluate",
+        line=f"evaluate {', '.join(targets)} on prompts by sentiment + reward, against base",
+        settings=settings,
+        reads=["prompts", *reads],
+        files=files,
+        done=done,
+    )
+
+
+def _samples(targets: Sequence[str]) -> str:
     # a line separator, which ends no line of the file
     story = "The bridge was new,\u2028and people walked over it all day. "
     lines = [
@@ -188,39 +257,49 @@ def write_evaluation(
         }
         for number in range(10)
     ]
-    (folder / "samples.jsonl").write_text(
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
-    )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def write_reward_evaluation(run: Path) -> None:
-    """An evaluate stage for a reward model."""
-    settings = {"evaluate": ["reward"], "on": "pairs"}
-    folder = write_stage(run, "judge", "evaluate", settings=settings, reads=["pairs", "reward"])
-    measures = {
+    """Write an evaluate stage for a reward model."""
+    values = {
         "accuracy": interval(0.71, 0.04, 400),
         "length_only_accuracy": interval(0.56, 0.05, 400),
         "calibration_error": {"mean": 0.0624, "low": None, "high": None, "count": 400},
+        "length_correlation": {"mean": None, "low": None, "high": None, "count": 0},
     }
-    measures |= {"length_correlation": {"mean": None, "low": None, "high": None, "count": 0}}
     points = [(0.55, 0.52, 140), (0.65, 0.6, 110), (0.75, 0.68, 80), (0.85, 0.77, 50), (0.95, 0.9, 20)]
     bins = [{"predicted": p, "observed": o, "count": n} for p, o, n in points]
     evaluation = {
         "kind": "reward models",
         "on": "pairs",
-        "targets": {"reward": measures},
+        "measures": _plain(REWARD_MODEL_MEASURES),
+        "targets": {"reward": values},
         "calibration": {"reward": bins},
     }
-    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    write_stage(
+        run,
+        "judge",
+        "evaluate",
+        line="evaluate the reward model reward on the pairs of pairs",
+        settings={"evaluate": ["reward"], "on": "pairs"},
+        reads=["pairs", "reward"],
+        files={"evaluation.json": json.dumps(evaluation)},
+    )
+
+
+def _plain(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: metric.to_dict() for name, metric in metrics.items()}
 
 
 def write_run(run: Path) -> Path:
-    """A whole pipeline whose last training stage was interrupted."""
+    """Write a whole pipeline whose last training stage was interrupted."""
     write_train(run, "sft", "sft", offline_metrics(200, pairs=False))
     write_stage(
         run,
         "samples",
         "sample",
+        line="sample 4 completions per prompt of prompts from sft, at most 64 tokens each",
         settings={"sample": "sft", "on": "prompts", "per_prompt": 4},
         reads=["prompts", "sft"],
         summary={"prompts": 500, "completions": 2000, "finished": 0.93},
@@ -229,6 +308,7 @@ def write_run(run: Path) -> Path:
         run,
         "ranked",
         "label",
+        line="label samples by sentiment with choice noise of temperature 0.5",
         settings={"label": "samples", "by": [{"reward": "sentiment", "weight": 1.0}], "noise": 0.5},
         reads=["samples"],
         summary={"prompts": 500, "mean_reward": 0.21},

@@ -1,9 +1,9 @@
-"""The words for stages, measures and numbers."""
+"""The words for results, for the pace of a training, for the run's facts, and for numbers."""
 
 import pytest
-from fake_run import interval, write_evaluation, write_train
+from fake_run import interval, make_record, write_evaluation, write_stage
 
-from alignkit.report.describing import measure_label, number_label, stage_line, summary_line
+from alignkit.report.describing import facts, number_label, pace, summary_line
 from alignkit.report.reading import read_run
 
 
@@ -24,29 +24,7 @@ def test_numbers_have_three_digits(value, text):
     assert number_label(value) == text
 
 
-def test_measures_have_a_name_and_a_unit():
-    assert measure_label("win_rate/sentiment", "base") == "win rate against base, sentiment"
-    assert measure_label("repetition-4") == "repetition (share of 4-grams)"
-    assert measure_label("rewards/own") == "rewards/own"
-
-
-def test_a_training_stage_is_told_by_its_objective_start_and_reward(tmp_path):
-    settings = {"reward": [{"reward": "judge"}, {"reward": "length"}], "steps": None, "epochs": 2.0}
-    write_train(
-        tmp_path,
-        "policy",
-        "mine",
-        [],
-        start="sft",
-        settings=settings,
-        options={"beta": 0.5, "name": "x", "on_policy": True},
-    )
-    assert stage_line(read_run(tmp_path).stages[0]) == (
-        "train mine (beta 0.5) on comparisons from sft, reward judge, length: 2 epochs"
-    )
-
-
-def test_an_evaluation_is_told_by_its_targets_and_who_is_ahead(tmp_path):
+def test_an_evaluation_is_told_by_its_line_and_who_is_ahead(tmp_path):
     write_evaluation(
         tmp_path,
         "compare",
@@ -54,5 +32,36 @@ def test_an_evaluation_is_told_by_its_targets_and_who_is_ahead(tmp_path):
         reads=[],
     )
     (stage,) = read_run(tmp_path).stages
-    assert stage_line(stage) == "evaluate base, sft on prompts"
+    assert stage.line == "evaluate base, sft on prompts by sentiment + reward, against base"
     assert summary_line(stage) == "highest sentiment: sft, 0.300"
+
+
+def test_a_summary_begins_with_the_steps_and_the_loss_and_leaves_details_to_the_end(tmp_path):
+    summary = {
+        "held_out/logps/chosen": -40.0,
+        "held_out/rewards/accuracies": 0.75,
+        "held_out/loss": 0.5,
+        "steps": 200,
+        "zebras": 1,
+        "stopped": True,
+    }
+    write_stage(tmp_path, "policy", "train", summary=summary)
+    (stage,) = read_run(tmp_path).stages
+    assert (
+        summary_line(stage) == "steps 200, held-out loss 0.500, held-out rewards/accuracies 0.750, zebras 1"
+    )
+
+
+def test_the_pace_is_the_median_speed_and_the_highest_memory():
+    steps = [{"tokens_per_second": speed, "memory_gb": speed / 100} for speed in (100.0, 300.0, 200.0)]
+    assert pace(make_record(*steps)) == "3 steps done, median 200 tokens per second, peak memory 3 GB"
+    assert pace(make_record()) == "no step yet"
+
+
+def test_facts_are_written_once_where_all_stages_agree(tmp_path):
+    write_stage(tmp_path, "a", "train")
+    write_stage(tmp_path, "b", "train")
+    found = facts(read_run(tmp_path))
+    assert found["Model"] == "tiny-model, nf4, auto, LoRA r = 16"
+    assert found["Seed"] == "0"
+    assert found["Versions"].count("torch") == 1

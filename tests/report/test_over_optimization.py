@@ -1,28 +1,23 @@
-"""Which reward is held against the optimised one, and how that is shown."""
+"""Which reward is held against the optimized one, and how that is shown."""
 
 import pytest
+from fake_run import KL, make_record
 
 from alignkit.report.figures import looks
-from alignkit.report.over_optimization import gold_name, proxy_and_gold, sampled
-from alignkit.report.reading import Stage
-from alignkit.report.training_pictures import PROXY, series
-from alignkit.run.manifest import Manifest
-
-
-def stage(*records, reward=("model",), watch=(), terms=("one",)):
-    named = lambda parts: [{"reward": part} if isinstance(part, str) else part for part in parts]
-    inputs = {
-        "settings": {"reward": named(reward), "watch": named(watch)},
-        "terms": [{"objective": term} for term in terms],
-    }
-    numbered = tuple({"step": number, **record} for number, record in enumerate(records, 1))
-    return Stage("s", Manifest("f", inputs), numbered, {}, None, ())
-
+from alignkit.report.over_optimization import divergence, gold_name, proxy_and_gold, sampled
+from alignkit.report.series import series
+from alignkit.training.metrics import OPTIMIZED_REWARD
 
 MEASURED = {"rollouts/reward": 1.0, "rewards/model": 2.0, "rewards/other": 2.0, "rewards/sentiment": 0.1}
 
 
-def test_gold_is_a_watched_reward_in_the_order_of_the_evaluation_and_never_one_that_is_optimised():
+def stage(*records, reward=("model",), watch=(), **more):
+    named = lambda parts: [{"reward": part} if isinstance(part, str) else part for part in parts]
+    settings = {"reward": named(reward), "watch": named(watch)}
+    return make_record(*records, settings=settings, **more)
+
+
+def test_gold_is_a_watched_reward_in_the_order_of_the_evaluation_and_never_one_that_is_optimized():
     online = stage(
         MEASURED, reward=["model", {"reward": "extra", "weight": 0.1}], watch=["other", "sentiment"]
     )
@@ -40,18 +35,25 @@ def test_of_a_mixture_the_metrics_of_the_objective_that_samples_are_read():
         "ppo/objective/kl": 0.5,
         "sft/loss": 2.0,
     }
-    online = stage(mixed, mixed, watch=["sentiment"], terms=("ppo", "sft"))
+    metrics = {"sft/objective/kl": KL, "ppo/objective/kl": KL}
+    online = stage(mixed, mixed, watch=["sentiment"], terms=("ppo", "sft"), metrics=metrics)
     assert gold_name(online, []) == "sentiment"
-    assert series(sampled(online), PROXY).values == (1.0, 1.0)
+    assert series(sampled(online), OPTIMIZED_REWARD).values == (1.0, 1.0)
+    assert divergence(online) == {"objective/kl": "KL to the reference (nats per completion)"}
     picture = proxy_and_gold(online, looks(["s"])["s"], [])
     assert picture is not None
     assert picture.name == "s-over-optimization"
 
 
+def test_a_divergence_that_was_declared_and_not_measured_is_not_drawn_against():
+    assert divergence(stage(MEASURED, metrics={"objective/kl": KL})) == {}
+
+
 @pytest.mark.parametrize("missing", [False, True])
-def test_standardised_rewards_are_shown_as_they_are_for_their_own_sum_is_zero_in_every_batch(missing):
+def test_standardized_rewards_are_shown_as_they_are_for_their_own_sum_is_zero_in_every_batch(missing):
     parts = [{"reward": "model", "weight": 2, "standardize": True}, {"reward": "other", "weight": 0.5}]
     record = {"rollouts/reward": 1e-8, "rewards/model": 3.0, "rewards/other": 4.0}
     if missing:  # a reward that abstained from a whole batch
         del record["rewards/other"]
-    assert series(sampled(stage(record, reward=parts)), PROXY).values == (() if missing else (8.0,))
+    found = series(sampled(stage(record, reward=parts)), OPTIMIZED_REWARD).values
+    assert found == (() if missing else (8.0,))

@@ -7,13 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from alignkit.models.computing import role_signals
 from safetensors.torch import save_file
 from tiny_models import random_groups, shake, tiny_roles
 
 from alignkit import Example, Group
-from alignkit.rewards.best_of_n import best_of
-from alignkit.rewards.kinds import WeightedReward
+from alignkit.rewards.kinds import RegisteredReward, RewardModel, WeightedReward
+from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
+from alignkit.run.folder import RunFolder
 
 EXAMPLES = [Example("p", ("a", "bb", "ccc")), Example("q", ("dddd",))]
 
@@ -27,11 +29,12 @@ def length(prompts, completions, **columns):
 
 
 def of(function, weight=1.0, standardize=False, name=None):
-    return WeightedReward(name or function.__name__, weight, standardize, function)
+    reward = RegisteredReward(name or function.__name__, function)
+    return WeightedReward(reward, weight, standardize)
 
 
 def scored(rewards, watch=(), examples=EXAMPLES):
-    return Scorer(rewards, None, None, 64, watch)(examples, ignored(examples))  # type: ignore[arg-type]
+    return Scorer(tuple(rewards), tuple(watch))(examples, ignored(examples))
 
 
 def test_the_total_is_the_weighted_sum_and_each_reward_stays_as_it_is():
@@ -157,7 +160,7 @@ def saved_reward_model(run, name, seed):
 
 def alone(roles, group):
     with torch.no_grad():
-        return roles.signals("reward", roles.rows([group]))["scores"].tolist()
+        return role_signals(roles, "reward", roles.rows([group]))["scores"].tolist()
 
 
 @pytest.mark.parametrize("trees", [True, False])
@@ -171,8 +174,13 @@ def test_several_reward_models_over_one_base_give_each_the_score_of_the_model_al
     roles = tiny_roles(trees=trees)
     roles.add("policy", trainable=True)
     shake(roles, "policy", seed=9)
-    rewards = [WeightedReward("first", 0.5), WeightedReward("second", -2), of(length)]
-    found = Scorer(rewards, roles, tmp_path, 16, [WeightedReward("third")])(examples, groups)
+    rewards = (
+        WeightedReward(RewardModel("first"), 0.5),
+        WeightedReward(RewardModel("second"), -2),
+        of(length),
+    )
+    watch = (WeightedReward(RewardModel("third")),)
+    found = Scorer(rewards, watch, RewardModels(roles, RunFolder(tmp_path), 16))(examples, groups)
 
     for name, model in models.items():
         for values, group in zip(found.each[name], groups, strict=True):
@@ -191,7 +199,8 @@ def test_scoring_leaves_the_policy_as_it_trains(tmp_path, rng):
     before = {name: parameter.clone() for name, parameter in roles.trainable().items()}
     groups = random_groups(rng)
     examples = [Example("p", tuple("x" for _ in group.completions)) for group in groups]
-    Scorer([WeightedReward("judge")], roles, tmp_path, 64)(examples, groups)
+    models = RewardModels(roles, RunFolder(tmp_path), 64)
+    Scorer((WeightedReward(RewardModel("judge")),), models=models)(examples, groups)
     assert roles.trainable().keys() == before.keys(), "a reward model does not train"
     assert all(
         parameter.requires_grad and torch.equal(parameter, before[name])
@@ -199,13 +208,6 @@ def test_scoring_leaves_the_policy_as_it_trains(tmp_path, rng):
     )
 
 
-def test_of_each_n_samples_the_one_with_the_highest_score_is_kept():
-    assert best_of("abcdef", [0.1, 0.3, 0.2, -5.0, -7.0, -6.0], 3) == ["b", "d"]
-
-
-def test_of_equal_scores_the_first_is_kept():
-    assert best_of("abc", [1.0, 2.0, 2.0], 3) == ["b"]
-
-
-def test_a_sample_without_a_score_is_kept_only_where_all_are_without():
-    assert best_of("abcd", [None, -9.0, None, None], 2) == ["b", "c"]
+def test_a_reward_model_is_not_scored_without_a_base():
+    with pytest.raises(ValueError, match="give `models`"):
+        Scorer((WeightedReward(RewardModel("judge")),))

@@ -1,17 +1,12 @@
-"""Checkpoints and the lock: damage is removed, and places that cannot be used are told as what they are."""
+"""Checkpoints: read back as they were written, and removed where they are damaged."""
 
 import errno
-import os
-import shutil
 
 import pytest
 import torch
 
-from alignkit import checkpoint
-from alignkit.errors import UserError
+from alignkit.run import files
 from alignkit.run.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
-from alignkit.run.files import disk_errors, find_damage
-from alignkit.run.lock import locked
 
 
 def save(folder, step, keep=1):
@@ -60,81 +55,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(tmp_pa
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(checkpoint, "sha256", refuse)
+    monkeypatch.setattr(files, "sha256", refuse)
     with pytest.raises(PermissionError):
         latest_checkpoint(tmp_path, pytest.fail)
     assert names(tmp_path) == ["step-00000001"]
-
-
-def test_every_file_of_a_verified_folder_is_verified(tmp_path):
-    checkpoint.write_verified(tmp_path / "shard", lambda place: (place / "any.bin").write_bytes(b"abc"))
-    assert find_damage(tmp_path / "shard") is None
-    (tmp_path / "shard" / "any.bin").write_bytes(b"abd")
-    assert find_damage(tmp_path / "shard") == "the SHA-256 of any.bin differs from its manifest's"
-
-
-@pytest.mark.parametrize(("readable", "words"), [(False, "cannot be read"), (True, "cannot be written")])
-def test_a_refused_file_is_named_with_what_was_refused(tmp_path, monkeypatch, readable, words):
-    file = tmp_path / "rows.jsonl"
-    file.write_text("")
-    monkeypatch.setattr(os, "access", lambda path, mode: readable)
-    with pytest.raises(UserError, match=words) as caught, disk_errors(tmp_path / "run"):
-        raise PermissionError(errno.EACCES, "Permission denied", str(file))
-    assert caught.value.where == str(file)
-    assert "--out" not in str(caught.value), "not every command that writes has it"
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
-        (
-            RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
-            "no space left",
-        ),
-        (OSError(errno.EROFS, "Read-only file system"), "read-only disk"),
-    ],
-)
-def test_an_error_that_names_no_file_is_told_of_the_folder(tmp_path, error, words):
-    with pytest.raises(UserError, match=words) as caught, disk_errors(tmp_path):
-        raise error
-    assert caught.value.where == str(tmp_path)
-
-
-def test_other_errors_pass_through(tmp_path):
-    with pytest.raises(KeyError), disk_errors(tmp_path):
-        raise KeyError("x")
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_file_in_the_place_of_the_runs_folder_is_told(tmp_path, inside):
-    (tmp_path / "taken").write_text("")
-    with (
-        pytest.raises(UserError, match="a file stands where a folder is needed"),
-        locked(tmp_path / "taken" / ("run" if inside else "")),
-    ):
-        pass
-
-
-def test_a_run_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
-    import filelock
-
-    def refuse(self, *args, **kwargs):
-        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".lock"))
-
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    with pytest.raises(UserError, match="cannot be written") as caught, locked(tmp_path):
-        pass
-    assert caught.value.where == str(tmp_path / ".lock")
-
-
-def test_the_lock_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(KeyError), locked(tmp_path / "run"):
-        raise KeyError("x")
-    with (
-        locked(tmp_path / "run"),
-        pytest.raises(UserError, match="another process"),
-        locked(tmp_path / "run"),
-    ):
-        pass
-    shutil.rmtree(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Samplers by name, and alignkit's own: which weights it computes with, where it stops."""
+"""alignkit's own sampler: which weights it computes with, and where it stops."""
 
 from dataclasses import replace
 from itertools import chain
@@ -10,14 +10,12 @@ from tiny_models import ARCHITECTURES, shake, tiny_model
 from tiny_tokenizers import CHATML, byte_tokenizer
 from transformers import Qwen3MoeConfig
 
-from alignkit import Drawn, Sampler, Sampling, UserError, recipe
+from alignkit import Sampling, UserError, recipe
 from alignkit.models.base import Base
 from alignkit.models.roles import Roles
-from alignkit.registry import Registry
 from alignkit.sampling import merged
 from alignkit.sampling.engine import sample
 from alignkit.sampling.engine_sampler import EngineSampler
-from alignkit.sampling.lookup import make_sampler
 
 PROMPTS = [[10, 20, 30], [40, 50]]
 SETTINGS = Sampling(per_prompt=3, max_tokens=12, seed=5)
@@ -56,11 +54,11 @@ def test_samples_are_the_engines_from_the_role_whatever_the_weights(weights):
     assert tokens(found) != tokens(EngineSampler(roles, weights).sample("reference", PROMPTS, SETTINGS))
 
 
-def test_a_sampler_follows_the_adapter_with_one_copy(monkeypatch):
+def test_a_sampler_follows_the_adapter_with_one_merged_model(monkeypatch):
     roles, made = make_roles(), []
-    make = merged.MergedCopy.__init__
+    make = merged.MergedModel.__init__
     monkeypatch.setattr(
-        merged.MergedCopy, "__init__", lambda self, roles: made.append(roles) or make(self, roles)
+        merged.MergedModel, "__init__", lambda self, roles: made.append(roles) or make(self, roles)
     )
     sampler = EngineSampler(roles)
     before = tokens(sampler.sample("policy", PROMPTS, SETTINGS))
@@ -78,7 +76,9 @@ def no_memory(monkeypatch):
 
 def test_without_memory_auto_computes_with_the_base_itself(no_memory, monkeypatch):
     roles = make_roles()
-    monkeypatch.setattr(merged.MergedCopy, "__init__", lambda self, roles: pytest.fail("a copy was made"))
+    monkeypatch.setattr(
+        merged.MergedModel, "__init__", lambda self, roles: pytest.fail("a merged model was made")
+    )
 
     assert EngineSampler(roles).sample("policy", PROMPTS, SETTINGS)
 
@@ -93,7 +93,9 @@ def test_merged_weights_without_memory_are_an_error_with_the_figures(no_memory):
 
 
 def test_a_bare_unquantized_base_is_not_copied(monkeypatch):
-    monkeypatch.setattr(merged.MergedCopy, "__init__", lambda self, roles: pytest.fail("a copy was made"))
+    monkeypatch.setattr(
+        merged.MergedModel, "__init__", lambda self, roles: pytest.fail("a merged model was made")
+    )
 
     assert EngineSampler(make_roles(), "merged").sample("reference", PROMPTS, SETTINGS)
 
@@ -146,77 +148,3 @@ def test_progress_and_numbers_reach_the_engine():
 
     assert seen == [(2, 2)]
     assert tokens(sampler.sample("policy", PROMPTS[1:], SETTINGS, numbers=[1])) == tokens(expected[1:])
-
-
-def test_cores_own_sampler_is_registered_as_a_plugins_is():
-    registry = Registry()
-
-    assert registry.samplers.owners["engine"].source.startswith("alignkit ")
-    assert isinstance(make_sampler(registry, "engine", make_roles()), EngineSampler)
-
-
-PLUGIN = """
-from alignkit import Drawn, Sampler, hookimpl
-
-class Parrot(Sampler):
-    name = "parrot"
-
-    def sample(self, role, prompts, settings, *, numbers=None, progress=None):
-        return [[Drawn(prompt, [0.0] * len(prompt), True)] for prompt in prompts]
-
-class Absent(Sampler):
-    name = "absent"
-
-    @classmethod
-    def missing(cls):
-        return "the package absent is not installed: pip install absent"
-
-@hookimpl
-def register_samplers(register):
-    register(Parrot)
-    register(Absent)
-"""
-
-
-@pytest.fixture
-def registry(tmp_path):
-    (tmp_path / "plugin.py").write_text(PLUGIN)
-    return Registry([tmp_path / "plugin.py"])
-
-
-def test_a_plugins_sampler_is_made_by_its_name(registry):
-    sampler = make_sampler(registry, "parrot", make_roles(), "quantized")
-
-    assert isinstance(sampler, Sampler)
-    assert sampler.weights == "quantized"
-    assert sampler.sample("policy", [[1, 2]], SETTINGS) == [[Drawn([1, 2], [0.0, 0.0], True)]]
-
-
-def test_a_sampler_that_is_not_installed_is_an_error_that_names_those_that_are(registry):
-    with pytest.raises(UserError, match="the package absent is not installed: pip install absent") as error:
-        make_sampler(registry, "absent", make_roles(), where="stages.answers.sampler")
-
-    assert error.value.where == "stages.answers.sampler"
-    assert "engine, parrot" in str(error.value)
-    assert "absent" not in (error.value.hint or "")
-
-
-def test_an_unknown_sampler_is_an_error_with_the_nearest_name(registry):
-    with pytest.raises(UserError, match="Did you mean 'engine'"):
-        make_sampler(registry, "engines", make_roles())
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("class Odd: name = 'odd'", "a subclass of alignkit.Sampler is expected"),
-        ("class Odd(Sampler): pass", "sampler Odd .* has no name"),
-    ],
-)
-def test_what_is_no_sampler_is_refused(tmp_path, body, words):
-    (tmp_path / "odd.py").write_text(
-        f"from alignkit import Sampler, hookimpl\n{body}\n@hookimpl\ndef register_samplers(register): "
-        "register(Odd)\n"
-    )
-    with pytest.raises(UserError, match=words):
-        Registry([tmp_path / "odd.py"])

@@ -1,4 +1,4 @@
-"""The merged copy computes what the base with the adapter computes."""
+"""The merged model computes the same as the base with the adapter."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,10 +9,11 @@ from tiny_models import ARCHITECTURES, VOCABULARY, shake, tiny_base, tiny_model,
 from transformers import AutoModelForCausalLM
 
 from alignkit import recipe
-from alignkit.models.base import Base, _quantization, why_flat
+from alignkit.models.agreement import why_flat
+from alignkit.models.base import Base, quantization_config
 from alignkit.models.roles import Roles
 from alignkit.sampling import merged
-from alignkit.sampling.merged import MergedCopy, fits, is_quantized
+from alignkit.sampling.merged import MergedModel, fits, is_quantized
 
 CPU = torch.device("cpu")
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 96]])
@@ -25,7 +26,7 @@ def quantized_roles(folder, quantization, **changes):
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.float32,
-        quantization_config=_quantization(spec, torch.float32),
+        quantization_config=quantization_config(spec, torch.float32),
         device_map={"": "cpu"},
     )
     model.requires_grad_(False).train()
@@ -39,8 +40,8 @@ def logits(roles, role):
 
 
 @torch.no_grad()
-def merged_logits(copy, role):
-    return copy.load(role)(IDS).logits
+def merged_logits(model, role):
+    return model.load(role)(IDS).logits
 
 
 def assert_same(found, expected):
@@ -54,11 +55,11 @@ def test_logits_are_those_of_the_role(tmp_path, quantization, tied):
     roles.add("policy", trainable=True)
     roles.add("reference", trainable=False)
     shake(roles, "policy")
-    copy = MergedCopy(roles)
+    model = MergedModel(roles)
 
     assert is_quantized(roles.base) == (quantization == "nf4")
-    assert_same(merged_logits(copy, "policy"), logits(roles, "policy"))
-    assert_same(merged_logits(copy, "reference"), logits(roles, "reference"))
+    assert_same(merged_logits(model, "policy"), logits(roles, "policy"))
+    assert_same(merged_logits(model, "reference"), logits(roles, "reference"))
     assert (logits(roles, "policy") - logits(roles, "reference")).abs().max() > 0.1, (
         "the adapter has an effect"
     )
@@ -68,13 +69,13 @@ def test_int8_weights_are_those_that_bitsandbytes_multiplies_with(tmp_path):
     roles = quantized_roles(tmp_path, "int8")
     roles.add("policy", trainable=True)
     shake(roles, "policy")
-    copy = MergedCopy(roles)
-    before = merged_logits(copy, "policy")
+    model = MergedModel(roles)
+    before = merged_logits(model, "policy")
 
     # int8 rounds the activations too, to 1/127 of the largest; so the numbers are near, not equal.
     expected = logits(roles, "policy")
     assert (before - expected).abs().mean() < 0.05 * expected.std()
-    assert torch.equal(merged_logits(copy, "policy"), before), "the base's first use changes nothing"
+    assert torch.equal(merged_logits(model, "policy"), before), "the base's first use changes nothing"
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -83,16 +84,16 @@ def test_every_architecture(architecture):
     roles.add("policy", trainable=True)
     shake(roles, "policy")
 
-    assert_same(merged_logits(MergedCopy(roles), "policy"), logits(roles, "policy"))
+    assert_same(merged_logits(MergedModel(roles), "policy"), logits(roles, "policy"))
 
 
-def test_a_copy_follows_the_adapter():
+def test_a_merged_model_follows_the_adapter():
     roles = tiny_roles()
     roles.add("policy", trainable=True)
-    copy = MergedCopy(roles)
+    model = MergedModel(roles)
     for seed in range(3):
         shake(roles, "policy", seed)
-        assert_same(merged_logits(copy, "policy"), logits(roles, "policy"))
+        assert_same(merged_logits(model, "policy"), logits(roles, "policy"))
 
 
 def test_the_base_stays_as_it_was():
@@ -100,7 +101,7 @@ def test_the_base_stays_as_it_was():
     roles.add("policy", trainable=True)
     shake(roles, "policy")
     before = logits(roles, "policy")
-    for parameter in MergedCopy(roles).load("policy").parameters():
+    for parameter in MergedModel(roles).load("policy").parameters():
         parameter.zero_()
 
     assert torch.equal(logits(roles, "policy"), before)
@@ -109,10 +110,10 @@ def test_the_base_stays_as_it_was():
 def test_tied_embeddings_are_one_tensor():
     roles = tiny_roles(tie_word_embeddings=True)
     roles.add("policy", trainable=True)
-    model = MergedCopy(roles).load("policy")
+    model = MergedModel(roles).load("policy")
 
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    assert sum(parameter.numel() for parameter in model.parameters()) * 4 == MergedCopy.bytes(roles.base)
+    assert sum(parameter.numel() for parameter in model.parameters()) * 4 == MergedModel.bytes(roles.base)
 
 
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
@@ -122,17 +123,17 @@ def test_an_adapter_of_one_of_two_tied_embeddings_leaves_the_other_alone(target)
     for name, parameter in roles.model.named_parameters():
         if "lora_" in name:
             parameter.data.normal_(generator=torch.Generator().manual_seed(1))
-    copy = MergedCopy(roles)
+    model = MergedModel(roles)
 
-    assert_same(merged_logits(copy, "policy"), logits(roles, "policy"))
-    assert_same(merged_logits(copy, "policy"), logits(roles, "policy"))
+    assert_same(merged_logits(model, "policy"), logits(roles, "policy"))
+    assert_same(merged_logits(model, "policy"), logits(roles, "policy"))
 
 
-def test_the_copy_is_plain_and_in_the_dtype_of_the_computation():
+def test_the_merged_model_is_plain_and_in_the_dtype_of_the_computation():
     roles = tiny_roles()
     roles.add("policy", trainable=True)
     roles.base = replace(roles.base, dtype=torch.bfloat16)
-    model = MergedCopy(roles).load("policy")
+    model = MergedModel(roles).load("policy")
 
     assert type(model) is type(roles.base.model)
     assert model.config._attn_implementation == "sdpa"
@@ -146,14 +147,14 @@ def test_memory_is_that_of_the_unquantized_weights(tmp_path):
     roles = quantized_roles(tmp_path, "nf4")
     roles.add("policy", trainable=True)
 
-    assert MergedCopy.bytes(roles.base) == 4 * numbers
-    assert MergedCopy.bytes(replace(roles.base, dtype=torch.bfloat16)) == 2 * numbers
+    assert MergedModel.bytes(roles.base) == 4 * numbers
+    assert MergedModel.bytes(replace(roles.base, dtype=torch.bfloat16)) == 2 * numbers
     assert numbers > 2 * VOCABULARY * 32
 
 
-def test_a_copy_fits_where_there_is_room_for_two(monkeypatch):
+def test_a_merged_model_fits_where_there_is_room_for_two(monkeypatch):
     base = tiny_base()
-    need = MergedCopy.bytes(base)
+    need = MergedModel.bytes(base)
     for available, expected in ((2 * need, True), (2 * need - 1, False)):
         monkeypatch.setattr(
             merged.psutil, "virtual_memory", lambda room=available: SimpleNamespace(available=room)

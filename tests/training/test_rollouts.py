@@ -6,18 +6,25 @@ from contextlib import suppress
 
 import pytest
 import torch
-from tiny_models import Silent, TableDraw, shake, tiny_roles
+from tiny_models import shake, tiny_roles
+from tiny_training import TinyTerms
 
 from alignkit import Group, OnlineObjective, Prompts, UserError
 from alignkit.recipe import Training
-from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit.training import trainer as trainer_module
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
 from alignkit_reinforce import Reinforce
 from alignkit_sft import SupervisedFineTuning
 
 
-def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None, extra=(), **settings):
+def tokens_mean(tokens):
+    return sum(tokens) / 97 / len(tokens)
+
+
+def longer(
+    objective, folder, moved=False, trees=True, budget=2048, reward=tokens_mean, extra=None, **settings
+):
     roles = tiny_roles(trees=trees)
     for name in sorted(objective.trains):
         roles.add(name, trainable=True)
@@ -25,9 +32,6 @@ def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None,
             shake(roles, name)
     for name in sorted(objective.reads):
         roles.add(name, trainable=False)
-    prompts = [Group([3 + i, 4, 5 + 2 * i][: 1 + i % 3]) for i in range(6)]
-    draw = TableDraw(roles, prompts, reward or (lambda tokens: sum(tokens) / 97 / len(tokens)), max_tokens=7)
-    terms = [TrainingTerm(objective, 1.0, prompts, draw=draw), *extra]
     options = {
         "batch_size": 3,
         "learning_rate": 1e-2,
@@ -36,7 +40,10 @@ def longer(objective, folder, moved=False, trees=True, budget=2048, reward=None,
         "save_every": 2,
         **settings,
     }
-    return Trainer(roles, terms, Training(**options), seed=0, folder=folder, display=Silent())
+    terms = TinyTerms(roles, Training(**options), folder)
+    prompts = [Group([3 + i, 4, 5 + 2 * i][: 1 + i % 3]) for i in range(6)]
+    online = terms.online(objective, prompts, reward, max_tokens=7)
+    return terms.trainer(online, *([] if extra is None else [extra(terms)]))
 
 
 ONLINE = [
@@ -81,8 +88,8 @@ def test_packing_and_micro_batches_change_nothing(objective, tmp_path):
     outcomes = []
     for name, trees, budget in (("whole", True, 2048), ("small", True, 1), ("flat", False, 2048)):
         trainer = longer(fresh(objective), tmp_path / name, moved=True, trees=trees, budget=budget, steps=1)
-        trainer._open_sources()
-        trainer._step(0)
+        trainer.open()
+        trainer.step(0)
         outcomes.append({key: parameter.grad.clone() for key, parameter in trainer.parameters.items()})
     assert any(gradient.abs().max() > 1e-4 for gradient in outcomes[0].values())
     for other in outcomes[1:]:
@@ -97,14 +104,13 @@ def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(
     # A prompt with its samples has at most 24 tokens, 17 where two roles train.
     trainer = longer(fresh(objective), tmp_path, budget=40, steps=1)
     widths = []
-    signals = trainer.roles.signals
+    computed = trainer_module.role_signals
 
-    def record(name, rows, **options):
-        if torch.is_grad_enabled():
-            widths.append(rows.input_ids.numel())
-        return signals(name, rows, **options)
+    def record(roles, name, rows, **options):
+        widths.append(rows.input_ids.numel())
+        return computed(roles, name, rows, **options)
 
-    monkeypatch.setattr(trainer.roles, "signals", record)
+    monkeypatch.setattr(trainer_module, "role_signals", record)
     trainer.run()
     roles = len(objective.trains)
     micro_batches = [sum(widths[i : i + roles]) for i in range(0, len(widths), roles)]
@@ -127,7 +133,7 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
     # two runs die in the phase, the second time later than the first; the last one lives
     for deaths in range(3):
         trainer = longer(fresh(objective), tmp_path / "cut", steps=steps)
-        draw, term = trainer.terms[0].draw, trainer.terms[0].objective
+        source, objective_now = trainer.terms[0].source, trainer.terms[0].objective
         count = {"left": (4 - deaths if phase == "step" else 2 + deaths) if deaths < 2 else math.inf}
 
         def dying(call, count=count):
@@ -140,17 +146,17 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
             return counted
 
         if phase == "sampling":
-            draw.sample = dying(draw.sample)
+            source.sampler.sample = dying(source.sampler.sample)
         elif phase == "scoring":
-            draw.score = dying(draw.score)
+            source.scorer = dying(source.scorer)
         elif phase == "prepare":
-            monkeypatch.setattr(type(term), "prepare", dying(type(term).prepare))
+            monkeypatch.setattr(type(objective_now), "prepare", dying(type(objective_now).prepare))
         else:
             trainer.optimizer.step = dying(trainer.optimizer.step)
         with suppress(Killed):
             trainer.run()
         monkeypatch.undo()
-        sampled += draw.calls
+        sampled += source.sampler.calls
     assert trainer.display.notes or phase != "step"
     for name, weight in weights(whole).items():
         assert torch.equal(weight, trainer.parameters[name]), name
@@ -174,19 +180,23 @@ def test_samples_stay_readable_and_tensors_of_finished_batches_go(tmp_path):
 
 def test_a_mixture_adds_another_objectives_gradient_on_its_own_data(tmp_path):
     demonstrations = [Group([5, 6], ([7, 8, 1],)), Group([9], ([10, 1],))]
-    term = TrainingTerm(SupervisedFineTuning(), 0.5, demonstrations)
+
+    def term(terms):
+        return terms.fixed(SupervisedFineTuning(), demonstrations, weight=0.5)
+
     alone = longer(Reinforce(samples_per_prompt=3), tmp_path / "alone", moved=True)
-    sft = longer(Reinforce(samples_per_prompt=3), tmp_path / "mixed", moved=True, extra=[term])
+    mixed = longer(Reinforce(samples_per_prompt=3), tmp_path / "mixed", moved=True, extra=term)
     moved = longer(Reinforce(samples_per_prompt=3), tmp_path / "moved", moved=True)
-    only = Trainer(moved.roles, [term], moved.settings, seed=0, folder=tmp_path / "only", display=Silent())
+    terms = TinyTerms(moved.roles, moved.settings, tmp_path / "only")
+    only = terms.trainer(term(terms))
     gradients = []
-    for trainer in (alone, only, sft):
-        trainer._open_sources()
-        trainer._step(0)
+    for trainer in (alone, only, mixed):
+        trainer.open()
+        trainer.step(0)
         gradients.append({key: parameter.grad.clone() for key, parameter in trainer.parameters.items()})
     for key, gradient in gradients[2].items():
         torch.testing.assert_close(gradient, gradients[0][key] + gradients[1][key], atol=1e-6, rtol=1e-4)
-    assert {"reinforce/rollouts/reward", "reinforce/objective/kl", "sft/loss"} <= {*sft._step(1)[0]}
+    assert {"reinforce/rollouts/reward", "reinforce/objective/kl", "sft/loss"} <= {*mixed.step(1).metrics}
 
 
 def test_samples_without_an_opinion_are_left_out(tmp_path):
@@ -194,10 +204,10 @@ def test_samples_without_an_opinion_are_left_out(tmp_path):
         return None if tokens[0] % 2 else 1.0
 
     trainer = longer(Reinforce(samples_per_prompt=4, baseline="none"), tmp_path, reward=reward)
-    values = trainer.sources[0].begin(0)
+    values = trainer.terms[0].source.begin(0)
     assert 0 < values["rollouts/abstained"] < 1
     assert all(
-        completion[0] % 2 == 0 for group in trainer.sources[0].groups for completion in group.completions
+        completion[0] % 2 == 0 for group in trainer.terms[0].source.groups for completion in group.completions
     )
 
 
@@ -217,17 +227,17 @@ def test_a_batch_of_which_nothing_is_kept_is_a_step_without_update(tmp_path):
 
 def test_a_sampler_of_another_model_is_reported(tmp_path):
     trainer = longer(Reinforce(samples_per_prompt=2), tmp_path, steps=1)
-    draw = trainer.terms[0].draw
-    inner = draw.sample
+    sampler = trainer.terms[0].source.sampler
+    inner = sampler.sample
 
-    def sample_elsewhere(*arguments):
+    def sample_elsewhere(*arguments, **options):
         shake(trainer.roles, "policy", seed=5)
-        drawn = inner(*arguments)
+        drawn = inner(*arguments, **options)
         for parameter in trainer.roles.parameters("policy").values():
             parameter.data.zero_()
         return drawn
 
-    draw.sample = sample_elsewhere
+    sampler.sample = sample_elsewhere
     trainer.run()
     assert any("differ from the trainer's" in note for note in trainer.display.notes)
 
@@ -245,7 +255,7 @@ def test_prepare_must_return_rollouts_of_fitting_shapes(tmp_path):
 
 
 def test_damaged_rollouts_are_refused_by_name(tmp_path):
-    longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2).sources[0].begin(0)
+    longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2).terms[0].source.begin(0)
     (tmp_path / "rollouts" / "reinforce" / "000000" / "tensors.safetensors").write_bytes(b"")
     again = longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2)
     with pytest.raises(

@@ -7,13 +7,15 @@ import signal
 
 import pytest
 import torch
-from tiny_models import Silent, random_groups, shake, tiny_roles
+from tiny_models import random_groups, shake, tiny_roles
+from tiny_training import TinyTerms
 
 from alignkit import Loss, Objective, Preferences, UserError
+from alignkit.models import computing
 from alignkit.recipe import Training
 from alignkit.run.metrics import read_metrics
-from alignkit.training.optimization import learning_rate
-from alignkit.training.trainer import Interrupted, Trainer, TrainingTerm
+from alignkit.training import trainer as trainer_module
+from alignkit.training.interruption import Interrupted
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_sft import SupervisedFineTuning
@@ -29,7 +31,16 @@ def groups(count=12, seed=0):
     return found[:count]
 
 
-def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, moved=True, seed=0, **settings):
+def trainer(
+    folder,
+    objectives=(OBJECTIVES[2],),
+    weights=(1.0,),
+    data=None,
+    moved=True,
+    seed=0,
+    baselines=None,
+    **settings,
+):
     roles = tiny_roles()
     for name in sorted(set().union(*(o.trains for o in objectives))):
         roles.add(name, trainable=True)
@@ -38,14 +49,19 @@ def trainer(folder, objectives=(OBJECTIVES[2],), weights=(1.0,), data=None, move
     for name in sorted(set().union(*(o.reads for o in objectives))):
         roles.add(name, trainable=False)
     data = groups() if data is None else data
-    terms = [TrainingTerm(o, w, data, data[:4]) for o, w in zip(objectives, weights, strict=True)]
     options = {"batch_size": 4, "learning_rate": 1e-2, "max_grad_norm": 1e9, **settings}
-    return Trainer(roles, terms, Training(**options), seed=seed, folder=folder, display=Silent())
+    terms = TinyTerms(roles, Training(**options), folder, seed)
+    return terms.trainer(
+        *(
+            terms.fixed(one, data, data[:4], weight, baselines=baselines or {})
+            for one, weight in zip(objectives, weights, strict=True)
+        )
+    )
 
 
 def step_gradient(one):
-    one._open_sources()
-    values, _ = one._step(0)
+    one.open()
+    values = one.step(0).metrics
     return {name: parameter.grad.clone() for name, parameter in one.parameters.items()}, values
 
 
@@ -80,12 +96,14 @@ def test_dpo_starts_at_log_2_when_the_policy_is_the_reference(tmp_path):
 def test_cached_reference_log_probabilities_are_read_back_not_computed_again(tmp_path, monkeypatch):
     first = step_gradient(trainer(tmp_path))[0]
     again = trainer(tmp_path)
-    signals = again.roles.signals
-    monkeypatch.setattr(
-        again.roles,
-        "signals",
-        lambda name, rows, **o: pytest.fail("computed") if name == "reference" else signals(name, rows, **o),
-    )
+    computed = computing.role_signals
+
+    def other_than_the_reference(roles, name, rows, **options):
+        assert name != "reference"
+        return computed(roles, name, rows, **options)
+
+    for module in (computing, trainer_module):
+        monkeypatch.setattr(module, "role_signals", other_than_the_reference)
     second = step_gradient(again)[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -118,14 +136,14 @@ def test_a_run_cut_in_two_ends_with_the_same_bits(tmp_path):
     whole = trainer(tmp_path / "whole", steps=9, save_every=4)
     whole.run()
     cut = trainer(tmp_path / "cut", steps=9, save_every=4)
-    monkey = cut._step
+    monkey = cut.step
 
     def stop(step):
         if step == 6:
             raise KeyboardInterrupt
         return monkey(step)
 
-    cut._step = stop
+    cut.step = stop
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     resumed = trainer(tmp_path / "cut", steps=9, save_every=4)
@@ -159,25 +177,14 @@ def test_every_optimizer_resumes_exactly(optimizer, tmp_path):
     )
 
 
-def test_held_out_metrics_stand_beside_the_length_only_baseline(tmp_path):
-    values = trainer(tmp_path, [OBJECTIVES[1]], steps=2).run()
-    assert {"held_out/loss", "held_out/rewards/accuracies", "held_out/length_only_accuracy"} <= values.keys()
+def test_held_out_metrics_stand_beside_the_baselines_of_their_term(tmp_path):
+    values = trainer(tmp_path, [OBJECTIVES[1]], steps=2, baselines={"of_length": 0.6}).run()
+    assert {"held_out/loss", "held_out/rewards/accuracies"} <= values.keys()
+    assert values["held_out/of_length"] == 0.6
 
 
 def test_weights_are_trained_in_fp32(tmp_path):
     assert all(parameter.dtype == torch.float32 for parameter in trainer(tmp_path).parameters.values())
-
-
-def test_the_schedule_warms_up_then_falls_to_zero():
-    settings = Training(learning_rate=1.0, warmup=0.2, schedule="cosine")
-    rates = [learning_rate(settings, step, 10) for step in range(10)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[6] == pytest.approx(0.5)
-    assert learning_rate(settings, 10, 10) == pytest.approx(0)
-    assert learning_rate(Training(learning_rate=1.0, warmup=0, schedule="linear"), 5, 10) == 0.5
-    assert learning_rate(Training(learning_rate=1.0, warmup=3, schedule="constant"), 1, 10) == pytest.approx(
-        2 / 3
-    )
 
 
 def test_a_rate_that_throws_the_weights_out_of_range_is_caught_before_they_are_saved(tmp_path):
@@ -202,7 +209,7 @@ def test_sigterm_in_the_last_step_ends_the_run_and_the_next_one_has_nothing_left
     with pytest.raises(Interrupted):
         one.run()
     again = trainer(tmp_path, steps=2)
-    monkeypatch.setattr(again, "_step", lambda step: pytest.fail("trained again"))
+    monkeypatch.setattr(again, "step", lambda step: pytest.fail("trained again"))
     assert again.run().keys() >= {"held_out/loss"}
     assert all(torch.equal(one.parameters[name], parameter) for name, parameter in again.parameters.items())
 
@@ -212,8 +219,8 @@ def test_a_seed_of_any_size_trains_and_a_small_ones_numbers_stay(tmp_path, monke
     seeds = []
     monkeypatch.setattr(torch, "manual_seed", seeds.append)
     small = trainer(tmp_path / "small", seed=3)
-    small._open_sources()
-    small._step(5)
+    small.open()
+    small.step(5)
     assert seeds[-1] == 3 * 1_000_003 + 5
 
 
@@ -236,7 +243,8 @@ def test_a_state_that_no_checkpoint_can_carry_is_named_before_anything_is_writte
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-8] + bytes(8)]
+    "damage",
+    [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-8] + b"damaged!"],
 )
 def test_a_damaged_shard_of_reference_log_probabilities_is_named_and_computed_again(tmp_path, damage):
     first = step_gradient(trainer(tmp_path))[0]

@@ -1,1 +1,1 @@
-"""Commands by subject; `alignkit.cli` puts them together."""
+"""The command line, one file per command; `alignkit.cli` puts them together."""

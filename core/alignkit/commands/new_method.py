@@ -1,45 +1,50 @@
-"""NewMethod: in one sentence, what it does that others do not.
+"""NewMethod: says in one sentence what the method does.
 
-Source: authors, year, arXiv number, equation. Replace this, and the mathematics below it, which is a hinge on
-the margin between the log-ratios of a better and a worse completion: max(0, 1 - β·(log π/π_ref of the better
-- log π/π_ref of the worse)).
+Source: authors, year, arXiv number, equation. Replace this text and the mathematics below. The loss below is
+a hinge on the margin between the log-ratios of a better and a worse completion:
+max(0, 1 − β·(log π/π_ref of the better one − log π/π_ref of the worse one)).
 
-Deviations: name each place where the code does other than the paper, and say why.
+Deviations: name each place where the code differs from the paper, and say why.
 """
 
-from alignkit import Batch, Field, Loss, Objective, Preferences, hookimpl
+from alignkit import Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
 
 
 class NewMethod(Objective):
-    """One line for `alignkit objectives` (authors, year, arXiv number, equation)."""
+    """Describe it in one line for `alignkit objectives` (authors, year, arXiv number, equation)."""
 
-    name = "new-method"  # what recipes call it: `train: new-method`
-    data = Preferences  # or Demonstrations, Labelled; an OnlineObjective samples for itself and has Prompts
+    name = "new-method"  # the name in recipes
+    data = Preferences  # or Demonstrations, or Labelled; an OnlineObjective samples and learns from Prompts
     trains = {"policy"}  # roles that get gradients: policy, reward, value
-    reads = {"reference"}  # roles computed without gradient
-    # A field is an option, validated with the recipe: `train: {new-method: {beta: 0.2}}`.
-    beta: float = Field(0.1, gt=0, description="strength of the pull towards the reference")
+    reads = {"reference"}  # roles that are computed without gradient
+    # Labels and units, for tables and pictures, of the metrics that `loss` reports.
+    metrics = {
+        "rewards/margins": Metric("difference of the rewards"),
+        "rewards/accuracies": Metric("accuracy", "share of pairs"),
+    }
+    # A field is an option of recipes: `train: {new-method: {beta: 0.2}}`.
+    beta: float = Field(0.1, gt=0, description="β, strength of the pull towards the reference")
 
     def loss(self, batch: Batch) -> Loss:
-        """One term for every pair of a better and a worse completion of the same prompt."""
+        """Return one term for every pair of a better and a worse completion of the same prompt."""
         # N completions, each of at most T tokens; `mask` is true at its tokens. `logps` and `reference_logps`
         # are there because the class declares the policy and the reference. torch is imported here so that
         # `alignkit check` answers at once.
         import torch
 
         log_ratio = ((batch.logps - batch.reference_logps) * batch.mask).sum(-1)  # (N,)
-        # P pairs: their places among the N, and weights by which each prompt counts once
+        # P pairs: the places of the better and the worse completion among the N, and the weight of each pair,
+        # by which each prompt counts once.
         pairs = batch.pairs()
         margin = self.beta * (log_ratio[pairs.winner] - log_ratio[pairs.loser])  # (P,)
         terms = torch.relu(1 - margin)  # (P,)
-        # No mean and no sum: the engine divides Σ weight·terms by Σ weight over the whole optimizer step. It
-        # averages the metrics too.
-        return Loss(
-            terms, pairs.weight, {"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()}
-        )
+        # Return no mean and no sum: the engine divides Σ weight·terms by Σ weight over the whole optimizer
+        # step. It averages the metrics too.
+        reported = {"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()}
+        return Loss(terms, pairs.weight, reported)
 
 
 @hookimpl
 def register_objectives(register):
-    """Register `new-method`."""
+    """Register the objective `new-method`."""
     register(NewMethod)

@@ -1,13 +1,21 @@
-"""Arguments that several commands take, and the silence that they want of other libraries."""
+"""Arguments that several commands take, and the silence that commands want of other libraries."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe: a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="key.path=value: replaces one value of the recipe; may be repeated."),
+]
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with a plugin; may be repeated.")
 ]
@@ -15,15 +23,10 @@ StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folde
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' warnings and bars out of a command's output: it holds what alignkit says, and
-    errors.
+    """Keep other libraries' warnings and bars out of a command's output: only alignkit prints, and errors.
 
     `python -W` brings the warnings back.
     """
-    import logging
-    import sys
-    import warnings
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.warnoptions:
@@ -32,5 +35,5 @@ def quiet_libraries() -> None:
         errors = logging.StreamHandler()
         errors.setLevel(logging.ERROR)
         logging.root.addHandler(errors)
-    # torch gives this one a handler of its own
+    # torch gives this logger a handler of its own.
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)

@@ -14,10 +14,20 @@ from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, 
 T = TypeVar("T")
 
 
+class Completions(DataKind):
+    """Completions to rank, whatever their columns; blank ones are left out and counted."""
+
+
 class Mismatch(BadExample):
     """The example is sound, but is not what the objective learns from. Where no example fits, the data is the
     wrong one.
     """
+
+
+def without_blank(example: Example) -> Example:
+    """Return the example without its blank completions."""
+    said = [place for place, completion in enumerate(example.completions) if not is_blank(completion)]
+    return select(example, said)
 
 
 def adapt(example: Example, kind: type[DataKind]) -> Example:

@@ -4,18 +4,16 @@ became of every row.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignkit.data import reading
-from alignkit.data.checking import Contradictions, Mismatch, adapt, needed
+from alignkit.data.checking import Completions, Contradictions, Mismatch, adapt, needed, without_blank
 from alignkit.data.formats import LAYOUTS, rename_hint
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
-from alignkit.example import BadExample, Example, Group, text_of
+from alignkit.example import BadExample, Example, Group
 from alignkit.objective import DataKind
 from alignkit.registry import Format
 
@@ -79,20 +77,35 @@ class _Loader:
         try:
             if isinstance(example, BadExample):
                 raise example
-            example = adapt(example, self.kind)
-            group = self.tokenization.encode(example)
-            self._same_columns(example, place)
-            if "rank" in example.columns:
-                self.contradictions.check(example)
+            shaped = self._shaped(example)
+            if shaped is None:
+                return
+            group = self.tokenization.encode(shaped)
+            if not issubclass(self.kind, Completions):  # only to be ranked, not to become a batch
+                self._require_agreement(shaped, place)
         except Mismatch as reason:
             self.mismatch, self.mismatches = self.mismatch or (place, row, str(reason)), self.mismatches + 1
             self.tally.drop(str(reason), place)
         except BadExample as reason:
             self.tally.drop(str(reason), place)
         else:
-            self.examples.append(example)
+            self.examples.append(shaped)
             self.groups.append(group)
             self.tally.keep(group)
+
+    def _shaped(self, example: Example) -> Example | None:
+        """Return the example as data of the kind; None where nothing is said in what is to be ranked."""
+        if not issubclass(self.kind, Completions):
+            return adapt(example, self.kind)
+        kept = without_blank(example)
+        self.tally.blank += len(example.completions) - len(kept.completions)
+        return kept if kept.completions else None
+
+    def _require_agreement(self, example: Example, place: str) -> None:
+        """Refuse other columns than the examples before had, and a pair that contradicts an earlier pair."""
+        self._same_columns(example, place)
+        if "rank" in example.columns:
+            self.contradictions.check(example)
 
     def _same_columns(self, example: Example, place: str) -> None:
         """Batches hold one number of each column for every completion, so all examples have the same
@@ -109,6 +122,12 @@ class _Loader:
 
     def finish(self) -> Dataset:
         report = self.tally.report()
+        if issubclass(self.kind, Completions) and not self.groups and not report.dropped:
+            raise UserError(
+                "there is no completion to rank",
+                where=self.where,
+                hint="`label` takes a sample stage, or data with completions.",
+            )
         if self.mismatch and not self.groups and self.mismatches > self.tally.rows / 2:
             raise self._wrong_kind(*self.mismatch)
         enforce(report, self.spec.on_bad, self.where)
@@ -128,84 +147,6 @@ class _Loader:
                 ]
             ),
         )
-
-
-def fingerprint(spec: DataEntry) -> str:
-    """SHA-256 of the data and how it is read: where it lies on this machine of its contents, wherever that
-    is, else of its name.
-    """
-    path = Path(spec.path).expanduser()
-    if not reading.is_local(spec.path) or not path.exists():
-        return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-    digest = hashlib.sha256(spec.model_dump_json(exclude={"path"}).encode())
-    if path.is_file():
-        digest.update(Path(path.name.removesuffix(".gz")).suffix.encode())  # which decides on the reader
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            digest.update(f"\n{file.relative_to(path)}\n".encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def split_held_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """The data in two, about `share` of its prompts held out; none is on both sides, as text or as tokens.
-    Both keep order and report.
-
-    Each prompt is drawn by itself, a function of (seed, text), so that it falls on the same side in every
-    stage of a recipe, whatever rows a stage leaves out, and a larger share holds out all that a smaller one
-    does. Two things can move a prompt: prompts that truncation made equal stay together, and where all fall
-    on one side, the one nearest to the other goes there. Raises UserError where `share` is not between 0 and
-    1, or where there are fewer than two different prompts.
-    """
-    if not 0 < share < 1:
-        raise UserError(f"the held-out share lies between 0 and 1, found {share}", where="held_out")
-    prompts = _prompt_texts(dataset)
-    drawn = {text: _draw(seed, text) for text in prompts}
-    if len(drawn) < 2:
-        raise UserError(
-            "a share of one prompt cannot be held out",
-            where="held_out",
-            hint="Give more data, or held-out data of its own.",
-        )
-    held = {text for text in drawn if drawn[text] < share} or {min(drawn, key=drawn.__getitem__)}
-    if len(held) == len(drawn):
-        held.remove(max(drawn, key=drawn.__getitem__))
-    return _part(dataset, [text not in held for text in prompts]), _part(
-        dataset, [text in held for text in prompts]
-    )
-
-
-def _draw(seed: int, text: str) -> float:
-    """Uniform in [0, 1), from the seed and the text alone."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\n{text}".encode(), digest_size=8).digest()) / 2**64
-
-
-def _prompt_texts(dataset: Dataset) -> list[str]:
-    """Each group's prompt as text, conversation or not. Prompts with the same tokens have the same: the least
-    of their texts.
-    """
-    texts = [text_of(example.prompt).strip() for example in dataset.examples]
-    # a text's nearest smaller one of the same prompt, itself where there is none
-    least = {text: text for text in texts}
-    first: dict[tuple[int, ...], str] = {}
-
-    def find(text: str) -> str:
-        while least[text] != text:
-            least[text] = text = least[least[text]]
-        return text
-
-    for text, group in zip(texts, dataset.groups, strict=True):
-        one, other = sorted((find(text), find(first.setdefault(tuple(group.prompt), text))))
-        least[other] = one
-    return [find(text) for text in texts]
-
-
-def _part(dataset: Dataset, keep: list[bool]) -> Dataset:
-    pick = [index for index, kept in enumerate(keep) if kept]
-    return replace(
-        dataset, examples=[dataset.examples[i] for i in pick], groups=[dataset.groups[i] for i in pick]
-    )
 
 
 def with_same_extra(examples: Sequence[Example]) -> list[Example]:

@@ -1,5 +1,6 @@
-"""Which groups an optimizer step sees, and how they are cut into micro-batches: functions of (seed, step)
-alone.
+"""Decides which groups an optimizer step sees, and how they are cut into micro-batches.
+
+All of it is a function of the seed and the step, so that a resumed run sees what an unbroken one sees.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from alignkit.example import Group
 
 @lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
-    """A permutation of range(count)."""
+    """Return a permutation of range(count), a function of the seed and the epoch."""
     return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
 
 
 def step_indices(seed: int, step: int, count: int, batch_size: int) -> list[int]:
-    """The groups of optimizer step `step` (from 0); an epoch's last batch may be smaller."""
+    """Return the groups of optimizer step `step`, from 0. An epoch's last batch may be smaller."""
     epoch, place = divmod(step, steps_per_epoch(count, batch_size))
     return list(epoch_order(seed, epoch, count)[place * batch_size : (place + 1) * batch_size])
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Optimizer steps that show each of `count` groups once."""
+    """Return how many optimizer steps use each of `count` groups once."""
     return math.ceil(count / batch_size)
 
 
 def micro_batches(groups: Sequence[Group], indices: Sequence[int], budget: int) -> list[list[int]]:
-    """`indices` in parts of at most `budget` tree tokens each (one group at least), longest groups first."""
+    """Cut `indices` into parts of at most `budget` tree tokens each, with the longest groups first.
+
+    A group that is larger than `budget` is a part by itself.
+    """
     parts: list[list[int]] = []
     room = 0
     for index in sorted(indices, key=lambda i: (-groups[i].tokens, i)):

@@ -32,6 +32,7 @@ class Report:
     completion_tokens: int
     truncated: int
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
+    blank: int = 0
 
     def lines(self) -> list[str]:
         """The report as text, to show before training."""
@@ -68,6 +69,7 @@ class Tally:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
+    blank: int = 0
 
     def drop(self, reason: str, place: str) -> None:
         """Count a row that cannot be used."""

@@ -1,9 +1,8 @@
-"""Lays groups out for one forward pass: as prefix trees in one packed row, or flat, one padded row a
-completion.
+"""Lays groups out for one forward pass: as prefix trees in one packed row, or flat, one row per completion.
 
-A tree holds prompt | completion 1 | completion 2 | …; a prompt is computed once for all its completions. The
-trees of a micro-batch stand one after another in a single row without padding, and attention works tree by
-tree, so its cost is that of separate rows. Both layouts give the same signals; only `tree_rows` is cheaper.
+A tree holds prompt | completion 1 | completion 2 | …, so a prompt is computed once for all its completions.
+The trees of a micro-batch stand one after another in a single row without padding. Attention works tree by
+tree, so it costs no more than with separate rows. Both layouts give the same signals; trees are cheaper.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from alignkit.example import Group
 
 @dataclass(frozen=True)
 class Tree:
-    """Where a tree lies in its row: [start, prompt) is the prompt, [start, trunk) the prompt and its first
-    completion.
+    """The place of a tree in its row.
 
-    branches: the further completions' (start, end) and additive attention mask (R, P + R) over the prompt and
-    themselves.
+    [start, prompt) is the prompt, [start, trunk) is the prompt with its first completion. branches: for each
+    further completion its start, its end, and its additive attention mask over the prompt and itself, as
+    `branch_mask` makes it.
     """
 
     start: int
@@ -37,11 +36,12 @@ class Tree:
 
 @dataclass(frozen=True)
 class Rows:
-    """Token rows, and where in them each completion token is predicted.
+    """Token rows, and the places in them at which completion tokens are predicted.
 
-    input_ids, position_ids: (R, L). trees: where each tree lies in the single row; None when laid flat.
-    predicting (M,): index into the R·L hidden states of the one that predicts a completion token; slot (M,):
-    that token's index in the batch's N·T; last (N,): index into R·L of each completion's last token.
+    input_ids, position_ids: (R, L). predicting (M,): for each completion token, the index of the hidden state
+    that predicts it, among the R·L of all rows. slot (M,): the token's index among the N·T of the batch. last
+    (N,): the index of each completion's last token among the R·L. trees: the place of each tree in the single
+    row; None means that the rows are flat.
     """
 
     input_ids: Tensor
@@ -53,7 +53,7 @@ class Rows:
     trees: tuple[Tree, ...] | None = None
 
     def scatter(self, values: Tensor) -> Tensor:
-        """(M,) values of completion tokens as (N, T), zero elsewhere."""
+        """Return values of completion tokens, (M,), as (N, T) with zeros elsewhere."""
         shape = self.batch.mask.shape
         return (
             torch.zeros(shape.numel(), dtype=values.dtype, device=values.device)
@@ -62,7 +62,7 @@ class Rows:
         )
 
     def to(self, device: torch.device) -> Rows:
-        """The same rows on a device."""
+        """Return the same rows on a device."""
         if device.type == "cpu":
             return self
         batch = self.batch
@@ -84,7 +84,7 @@ class Rows:
 
 
 def tree_rows(groups: Sequence[Group]) -> Rows:
-    """One packed row of prefix trees, (1, Σ (P + ΣR))."""
+    """Lay groups out as prefix trees in one packed row, (1, L): L counts each prompt once."""
     ids, positions, predicting, last, trees = [], [], [], [], []
     for group in groups:
         start, prompt = len(ids), len(group.prompt)
@@ -106,8 +106,9 @@ def tree_rows(groups: Sequence[Group]) -> Rows:
 
 
 def flat_rows(groups: Sequence[Group]) -> Rows:
-    """One row a completion, prompt repeated, padded on the right to (N, L); causal attention never looks at
-    the padding.
+    """Lay groups out with one row per completion, (N, L), each with its prompt.
+
+    Rows are padded on the right, where causal attention never looks.
     """
     sequences = [(group.prompt, completion) for group in groups for completion in group.completions]
     length = max(len(prompt) + len(completion) for prompt, completion in sequences)
@@ -124,8 +125,9 @@ def flat_rows(groups: Sequence[Group]) -> Rows:
 
 
 def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
-    """The groups' completions padded to (N, T), and `slot` (M,), the index of each completion token in
-    N·T.
+    """Return the groups' completions padded to (N, T), and `slot`, (M,).
+
+    `slot` is the index of each completion token among the N·T.
     """
     completions = [completion for group in groups for completion in group.completions]
     width = max(map(len, completions))
@@ -144,7 +146,9 @@ def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
 
 
 def branch_mask(prompt: int, completion: int) -> Tensor:
-    """Additive mask (R, P + R) of a completion that sees its whole prompt and, causally, itself: 0 where it
-    looks, −inf elsewhere.
+    """Return the additive attention mask of a completion that sees its whole prompt and, causally, itself.
+
+    For a prompt of P tokens and a completion of T it is (T, P + T): 0 where the completion looks, −inf
+    elsewhere.
     """
     return torch.full((completion, prompt + completion), float("-inf")).triu(prompt + 1)

@@ -1,1 +1,1 @@
-"""What is measured of a finished policy or reward model."""
+"""Measures of finished policies and reward models."""

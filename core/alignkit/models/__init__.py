@@ -1,1 +1,1 @@
-"""The frozen base, its roles, and the computation of their signals."""
+"""Holds the frozen base and its roles, and computes the roles' signals."""

@@ -1,4 +1,4 @@
-"""Attention over packed prefix trees, registered with transformers under the name `alignkit_tree`."""
+"""Attends within packed prefix trees; transformers knows this attention under the name `alignkit_tree`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transformers.masking_utils import sdpa_mask
 from alignkit.data.rows import Tree
 
 NAME = "alignkit_tree"
+"""The name by which a model's configuration asks for this attention."""
 
 
 def tree_attention(
@@ -28,12 +29,13 @@ def tree_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention within each tree of a row; without `trees` (sampling, flat rows) transformers' own.
+    """Attend within each tree of a row; without `trees` (sampling, flat rows) do as transformers does.
 
-    A prompt and its first completion are one causal sequence; each further completion looks at the prompt and
-    itself, so the cost grows with the number of completions, not with its square. query (1, heads, L, D), key
-    and value (1, key-value heads, L, D); returns (1, L, heads, D). Raises ValueError on a mask of the model's
-    own making, which the trees know nothing of.
+    A prompt and its first completion are one causal sequence. Each further completion looks at the prompt and
+    at itself, so the cost grows with the number of completions, not with its square.
+
+    query is (1, heads, L, D), key and value are (1, key-value heads, L, D); returns (1, L, heads, D). Raises
+    ValueError where the model makes a mask of its own, because it would not fit the trees.
     """
     if trees is None:
         return sdpa_attention_forward(
@@ -47,7 +49,7 @@ def tree_attention(
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    # Split, not sliced: a slice's backward fills zeros for the whole row, once for every slice.
+    # Split, not sliced: the backward pass of a slice fills zeros for the whole row, once for every slice.
     lengths = [
         length
         for tree in trees

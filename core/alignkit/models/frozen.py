@@ -1,5 +1,6 @@
-"""Signals of frozen roles over fixed data (reference log-probabilities), computed once and kept on disk
-across resumes.
+"""Keeps the signals of frozen roles over fixed data on disk, so that they are computed once.
+
+Log-probabilities of a reference are such signals. They outlast a run that is killed.
 """
 
 from __future__ import annotations
@@ -11,22 +12,24 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import pad
 
-from alignkit.data.order import micro_batches
 from alignkit.data.rows import Rows
 from alignkit.example import Group
+from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.run.files import TENSORS, find_damage, write_verified
 
 SHARD = 256
-PER_COMPLETION = ("scores",)
+"""Groups of a shard: seconds of work, which is what a killed run may lose."""
 
 
 class FrozenSignals:
-    """The signals of `names` for each of `groups`, in shards, each a folder in `folder`.
+    """The signals of the roles `names` for each of `groups`, in shards, each a folder in `folder`.
 
-    A shard is written as checkpoints are, so a killed pass goes on at the first missing shard, and one
-    damaged later is named through `note` and computed again.
+    A shard appears whole or not at all, so a killed run goes on at the first shard that is missing. A shard
+    that was damaged later is named through `note` and computed again. budget: tokens that are computed at
+    once.
     """
 
     def __init__(
@@ -38,75 +41,55 @@ class FrozenSignals:
         budget: int,
         note: Callable[[str], None],
     ) -> None:
-        self.folder, self.roles, self.names, self.groups, self.budget, self.note = (
-            folder,
-            roles,
-            tuple(names),
-            groups,
-            budget,
-            note,
-        )
-        self.values: dict[int, dict[str, Tensor]] = {}
+        self.folder, self.roles, self.names = folder, roles, tuple(names)
+        self.groups, self.budget, self.note = groups, budget, note
+        self._values: dict[int, dict[str, Tensor]] = {}  # [group][signal]: (n, t) or (n,), t the group's own
 
     def compute(self, indices: Sequence[int], progress: Callable[[int, int], None]) -> None:
-        """Make the signals of the groups `indices` available to `attach`."""
+        """Make the signals of the groups `indices` available to `attach`.
+
+        progress: called with the number of groups that are done, and of all of them.
+        """
         wanted = sorted(set(indices))
         if not self.names or not wanted:
             return
         for start in range(0, len(wanted), SHARD):
             shard = wanted[start : start + SHARD]
-            place = self._place(shard)
+            place = self.folder / hashlib.sha256(repr(shard).encode()).hexdigest()[:16]
             damage = find_damage(place) if place.exists() else None
             if damage:
                 self.note(f"the signals of frozen roles in {place} are damaged ({damage}) and computed again")
             if damage or not place.exists():
                 self._write(shard, place)
             for key, value in load_file(place / TENSORS).items():
-                name, _, index = key.rpartition("/")
-                self.values.setdefault(int(index), {})[name] = value
+                signal, _, index = key.rpartition("/")
+                self._values.setdefault(int(index), {})[signal] = value
             progress(start + len(shard), len(wanted))
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The cached signals of the groups `indices`, laid out as the rows' batch is."""
+        """Return the signals of the groups `indices`, which `rows` consists of: (N, T) or (N,), as the batch.
+
+        `compute` comes first.
+        """
         if not self.names:
             return {}
-        found = {}
-        for name in self.values[indices[0]]:
-            flat = torch.cat([self.values[index][name] for index in indices]).to(rows.slot.device)
-            found[name] = flat if name in PER_COMPLETION else rows.scatter(flat)
-        return found
-
-    def _place(self, shard: Sequence[int]) -> Path:
-        return self.folder / hashlib.sha256(repr(list(shard)).encode()).hexdigest()[:16]
+        width, device = rows.batch.mask.shape[1], rows.batch.mask.device
+        return {
+            signal: torch.cat([_widened(self._values[index][signal], width) for index in indices]).to(device)
+            for signal in self._values[indices[0]]
+        }
 
     def _write(self, shard: Sequence[int], place: Path) -> None:
-        found = signals_by_group(self.roles, self.groups, shard, self.names, self.budget)
-        tensors = {
-            f"{signal}/{index}": value for signal, values in found.items() for index, value in values.items()
-        }
+        groups = [self.groups[index] for index in shard]
+        sizes = [len(group.completions) for group in groups]
+        tensors = {}
+        for signal, values in compute_signals(self.roles, groups, self.names, self.budget).items():
+            for index, group, block in zip(shard, groups, values.split(sizes), strict=True):
+                own = max(map(len, group.completions))
+                tensors[f"{signal}/{index}"] = block[..., :own].clone() if block.dim() == 2 else block.clone()
         write_verified(place, lambda beside: save_file(tensors, beside / TENSORS))
 
 
-@torch.no_grad()
-def signals_by_group(
-    roles: Roles,
-    groups: Sequence[Group],
-    indices: Sequence[int],
-    names: Sequence[str],
-    budget: int,
-    *,
-    entropy: bool = False,
-) -> dict[str, dict[int, Tensor]]:
-    """The signals of some roles for the groups `indices`, without dropout, on the CPU: [signal][index], the
-    completions of a group one after the other, not padded."""
-    found: dict[str, dict[int, Tensor]] = {}
-    with roles.without_dropout():
-        for part in micro_batches(groups, indices, budget):
-            rows = roles.rows([groups[index] for index in part]).to(roles.base.device)
-            for name in names:
-                for signal, value in roles.signals(name, rows, entropy=entropy and name == "policy").items():
-                    for number, index in enumerate(part):
-                        mine = rows.batch.group == number
-                        kept = value[mine][rows.batch.mask[mine]] if value.ndim == 2 else value[mine]
-                        found.setdefault(signal, {})[index] = kept.float().cpu().contiguous()
-    return found
+def _widened(block: Tensor, width: int) -> Tensor:
+    """Pad a group's values per token, (n, t), with zeros to (n, width); values per completion stay (n,)."""
+    return pad(block, (0, width - block.shape[1])) if block.dim() == 2 else block

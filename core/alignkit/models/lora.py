@@ -1,9 +1,8 @@
-"""Which layers LoRA adapts, and its forward and backward in as few passes over the activations as the
-arithmetic needs.
+"""Checks which layers LoRA adapts, and computes adapted layers in fewer passes than PEFT does.
 
 PEFT holds the adapters, and computes them wherever this module does not apply. For y = W·x + s·B·A·x it
-copies W·x, multiplies B·A·x by s and adds the two, and goes back the same way: on a CPU these passes were a
-seventh of a training step. Here the product with B is added onto W·x while it is computed.
+copies W·x, multiplies B·A·x by s and adds the two; its backward pass does the same. On a CPU these passes
+were a seventh of a training step. Here the product with B is added to W·x while it is computed.
 """
 
 from __future__ import annotations
@@ -20,19 +19,24 @@ from transformers.pytorch_utils import Conv1D
 from alignkit.errors import UserError, nearest
 
 ALL_LINEAR = "all-linear"
+"""The target that stands for all linear layers but the output head, for PEFT as in recipes."""
+
 ADAPTABLE = (nn.Linear, Conv1D)
+"""The classes of linear layers; quantized layers are subclasses of the first."""
 
 
 def target_modules(target: str | list[str]) -> str | list[str]:
-    """The recipe's `target` as PEFT takes it: all-linear, or a list of names (of a lone string it would make
-    a pattern).
+    """Return the recipe's `target` in the form that PEFT expects: all-linear, or a list of names.
+
+    A single name becomes a list, because PEFT would read a string as a regular expression.
     """
     return target if target == ALL_LINEAR or isinstance(target, list) else [target]
 
 
 def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
-    """Refuse the output head, and names of no linear layer, each on its own: beside one that matches PEFT
-    passes over one that does not.
+    """Raise UserError where a name in `target` is the output head, or the name of no linear layer.
+
+    Each name is checked by itself, because PEFT ignores a name without a layer where another name has one.
     """
     if target == ALL_LINEAR:
         return
@@ -66,7 +70,10 @@ def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
 class _AddLora(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, base: Tensor, x: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:  # type: ignore[override]
-        """base (…, D_out), changed in place; x (…, D_in); down (r, D_in), up (D_out, r)."""
+        """Return base + scaling·up·down·x, in the place of base.
+
+        base (…, D_out), x (…, D_in), down (r, D_in), up (D_out, r).
+        """
         flat = x.reshape(-1, x.shape[-1])
         down_, up_ = down.to(x.dtype), up.to(x.dtype)
         inner = flat @ down_.T  # (…, r)
@@ -88,7 +95,7 @@ class _AddLora(torch.autograd.Function):
 
 
 def _forward(layer: Any, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-    """A LoRA layer's output under its one active adapter, or its base's."""
+    """Return a LoRA layer's output under its one active adapter, or its base's output without one."""
     if layer.disable_adapters or layer.merged:
         return type(layer).forward(layer, x, *arguments, **options)
     (adapter,) = layer.active_adapters
@@ -105,7 +112,7 @@ def _forward(layer: Any, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
 
 
 def _is_plain(layer: Any, adapter: str) -> bool:
-    """Whether the adapter is B·A alone: no dropout, no bias, none of LoRA's variants."""
+    """Return whether the adapter is B·A alone, without dropout, bias or a variant of LoRA."""
     dropout, up = layer.lora_dropout[adapter], layer.lora_B[adapter]
     without_dropout = isinstance(dropout, nn.Identity) or not dropout.training
     return (
@@ -117,8 +124,9 @@ def _is_plain(layer: Any, adapter: str) -> bool:
 
 
 def speed_up(model: nn.Module) -> None:
-    """Let the model's linear LoRA layers compute as above; others, such as those of the parameters of
-    experts, compute as PEFT does.
+    """Let the model's linear LoRA layers compute as described above.
+
+    Other LoRA layers, such as those of the parameters of experts, go on computing as PEFT does.
     """
     for module in model.modules():
         if (

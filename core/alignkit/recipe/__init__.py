@@ -1,4 +1,4 @@
-"""The recipe: a YAML file and its schema, validated before anything heavy loads."""
+"""The recipe: a YAML file and its schema. It is validated before anything heavy loads."""
 
 from alignkit.recipe.mistakes import mistake_of
 from alignkit.recipe.schema import Recipe, load_recipe, parse_recipe

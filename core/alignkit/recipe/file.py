@@ -7,9 +7,16 @@ from typing import Any
 
 from alignkit.errors import UserError
 
+SECTIONS = ("model", "data", "training", "stages")
+"""The keys of a recipe that are mappings and have no short form."""
+
 
 def read_yaml(path: Path) -> Any:
-    """YAML 1.2 (`on` is a word, 1e-5 a float), duplicate keys and tags refused."""
+    """Read a file as YAML 1.2: `on` is a word, and 1e-5 is a number.
+
+    Raises UserError for a file that does not exist, is not UTF-8, or is not valid YAML. Duplicate keys and
+    tags are not valid.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -27,31 +34,49 @@ def read_yaml(path: Path) -> Any:
 
 
 def apply_override(raw: Any, override: str) -> None:
-    """Set `key.path=value` in the raw mapping; the value is read as YAML."""
+    """Set `key.path=value` in the mapping `raw`. The value is read as YAML.
+
+    Raises UserError where the override has another form, and where a key on the way is no mapping.
+    """
+    path, value = _split(override)
+    *parents, last = path.split(".")
+    place = raw
+    for depth, key in enumerate(parents):
+        _require_mapping(place, path, parents[:depth])
+        if place.get(key) is None:
+            place[key] = {}
+        elif isinstance(place[key], str) and key not in SECTIONS:
+            place[key] = _written_out(key, place[key])
+        place = place[key]
+    _require_mapping(place, path, parents)
+    place[last] = value
+
+
+def _split(override: str) -> tuple[str, Any]:
+    """Return the key path and the value."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    keys, equals, text = override.partition("=")
-    if not equals or not keys:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
         raise UserError(
             f"cannot read the override {override!r}", hint="Overrides look like training.learning_rate=1e-5."
         )
     try:
-        value = YAML(typ="safe", pure=True).load(text) if text else None
+        return path, YAML(typ="safe", pure=True).load(text) if text else None
     except YAMLError as error:
-        raise UserError(f"the value {text!r} is not valid YAML", where=keys) from error
-    *parents, last = keys.split(".")
-    place = raw
-    for depth, key in enumerate(parents):
-        if not isinstance(place, dict):
-            raise UserError(f"cannot set {keys}: {'.'.join(parents[:depth])} is not a mapping", where=keys)
-        if place.get(key) is None:
-            place[key] = {}
-        elif isinstance(place[key], str) and key not in ("stages", "data", "training", "model"):
-            # `train: name` and `train: {name: {}}` are the same thing, and so are `x: file` and `x: {path:
-            # file}`.
-            place[key] = {place[key]: {}} if key == "train" else {"path": place[key]}
-        place = place[key]
+        raise UserError(f"the value {text!r} is not valid YAML", where=path) from error
+
+
+def _written_out(key: str, short: str) -> dict[str, Any]:
+    """Return the long form of a value.
+
+    `train: name` means `train: {name: {}}`, and `x: file` means `x: {path: file}`.
+    """
+    return {short: {}} if key == "train" else {"path": short}
+
+
+def _require_mapping(place: Any, path: str, keys: list[str]) -> None:
     if not isinstance(place, dict):
-        raise UserError(f"cannot set {last!r}: {'.'.join(parents)} is not a mapping", where=keys)
-    place[last] = value
+        found = ".".join(keys) or "the recipe"
+        raise UserError(f"cannot set {path}: {found} is not a mapping", where=path)

@@ -1,23 +1,20 @@
-"""Tells a failed validation as the user's first mistake: full key path, what was found, what was expected,
-the nearest known key.
-"""
+"""Turns a failed validation into the user's first mistake: its key path, what was found and expected."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from alignkit.errors import UserError, nearest
-from alignkit.recipe.settings import DataEntry
+from alignkit.recipe.annotations import element_in, members, model_in
+from alignkit.recipe.named import Named, names_in
 
-NAMED = ("train", "reward", "watch", "by", "evaluate")
-"""Keys under which names stand, with their options: `name`, `{name: options, …}`, or a list of either."""
+Validated = TypeVar("Validated", bound=BaseModel)
 
 
-def validate(cls: type[Any], raw: Any, where: str) -> Any:
-    """`raw` as a `cls`; raises UserError at the key path `where`."""
+def validate(cls: type[Validated], raw: Any, where: str) -> Validated:
+    """Return `raw` as a `cls`. Raises UserError for a mistake; `where` is the key path of `raw`."""
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
@@ -25,60 +22,65 @@ def validate(cls: type[Any], raw: Any, where: str) -> Any:
 
 
 def mistake_of(error: ValidationError, cls: type[BaseModel], where: str, raw: Any = None) -> UserError:
-    """The first mistake of a validation of `raw` as a UserError: full key path, what was found, what was
-    expected.
+    """Return the first mistake in `raw`, which is no valid `cls`.
+
+    Unknown keys come before other mistakes, which often follow from them. `where` is the key path of `raw`.
     """
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    parts = [
-        part
-        for part in first["loc"]
-        if not (isinstance(part, str) and re.search(r"[\[(]|^(str|float|bool|DataEntry)$", part))
-    ]
-    location = [str(part) for part in parts]
-    path = ".".join([*([where] if where else []), *_as_written(parts, raw)])
+    keys, around = _locate(first["loc"], cls, raw)
+    path = ".".join([*([where] if where else []), *keys])
     if first["type"] == "extra_forbidden":
-        return UserError(
-            "unknown key", where=path, hint=nearest(location[-1], _fields_at(cls, location[:-1]))
-        )
+        return UserError("unknown key", where=path, hint=nearest(keys[-1], _keys_of(around)))
     if first["type"] == "missing":
         return UserError("this key is required and missing", where=path)
     message = first["msg"].removeprefix("Value error, ")
-    of_one_key = location and not isinstance(first["input"], dict)
-    return UserError(
-        f"{message[:1].lower()}{message[1:]}, found {first['input']!r}" if of_one_key else message, where=path
-    )
+    if not keys or isinstance(first["input"], dict):  # a whole mapping would make a long message
+        return UserError(message, where=path)
+    return UserError(f"{message[:1].lower()}{message[1:]}, found {first['input']!r}", where=path)
 
 
-def _as_written(parts: list[int | str], raw: Any) -> list[str]:
-    """The parts of a place with the names of objectives, rewards and targets, which the schema counts."""
-    written: list[str] = []
-    for part in parts:
-        if isinstance(part, int) and raw is not None and written and written[-1] in NAMED:
-            items = raw if isinstance(raw, list) else [raw]
-            named = [
-                pair
-                for item in items
-                for pair in (item.items() if isinstance(item, dict) else [(item, None)])
-            ]
-            name, raw = named[part]
-        else:
-            name, raw = part, raw.get(part) if isinstance(raw, dict) else None
-        written.append(str(name))
-    return written
+def _locate(loc: tuple[int | str, ...], cls: type[BaseModel], raw: Any) -> tuple[list[str], Any]:
+    """Return the keys to a mistake as the recipe has them, and the type of what holds the last of them.
+
+    pydantic's `loc` differs from the keys in three ways. In a union, a part tells which member was tried. A
+    wrong key of a mapping is followed by the part "[key]". Names with options are numbered.
+    """
+    keys: list[str] = []
+    kind: Any = cls
+    around: Any = cls
+    for part in loc:
+        tried = members(kind)
+        if len(tried) > 1:
+            kind = next((member for member in tried if getattr(member, "__name__", None) == part), None)
+        elif part != "[key]":
+            around = tried[0]
+            if isinstance(part, int) and raw is not None and _holds_named(around):
+                part, raw = names_in(raw, around)[part]
+            else:
+                raw = raw.get(part) if isinstance(raw, dict) else None
+            keys.append(str(part))
+            kind = _below(around, part)
+    return keys, around
 
 
-def _fields_at(cls: Any, location: list[str]) -> list[str]:
-    """The keys that the schema knows at a place below `cls`."""
-    for part in location:
-        info = cls.model_fields.get(part) if isinstance(cls, type) and issubclass(cls, BaseModel) else None
-        annotation = info.annotation if info else None
-        nested = [
-            a
-            for a in [annotation, *getattr(annotation, "__args__", ())]
-            if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        if info is not None and not nested:
-            cls = DataEntry if part == "data" else cls
-        elif nested:
-            cls = nested[0]
-    return list(cls.model_fields)
+def _below(kind: Any, part: int | str) -> Any:
+    """Return the type of what stands at a key of a model, a mapping or a list. None means it is not known."""
+    model = model_in(kind)
+    if model is None:
+        return element_in(kind)
+    info = model.model_fields.get(str(part))
+    return info.annotation if info is not None else None
+
+
+def _keys_of(kind: Any) -> list[str]:
+    """Return the keys that a recipe may write in a section."""
+    model = model_in(kind)
+    if model is None:
+        return []
+    return list(model.settings() if issubclass(model, Named) else model.model_fields)
+
+
+def _holds_named(kind: Any) -> bool:
+    """Whether the type is a list of names with options."""
+    model = model_in(element_in(kind))
+    return model is not None and issubclass(model, Named)

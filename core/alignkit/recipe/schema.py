@@ -1,8 +1,9 @@
-"""A whole recipe: its sections, and its stages in an order in which each comes after those it needs."""
+"""Defines a whole recipe, and brings its stages into an order in which each comes after those it needs."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,52 +16,69 @@ from alignkit.recipe.repeat import unroll
 from alignkit.recipe.settings import DataEntry, Model, Section, Training, shorthand
 from alignkit.recipe.verbs import BASE, VERBS, StageSettings, Train
 
+PathAlone = Annotated[str, Field(pattern=r"[/.]")]
+"""A path in the place of a data entry: see `shorthand`."""
 TAKEN = {
     BASE: "the base",
     "report": "the folder of the report's pictures",
     "superseded": "the folder of superseded results",
 }
+"""Names that no stage can have, and what they mean."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class Recipe(Section):
-    """A whole recipe, its stages in an order in which each comes after those it needs."""
+    """A whole recipe.
 
-    name: str
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    model: Model = Model()
-    data: dict[str, Annotated[DataEntry, BeforeValidator(shorthand)]] = {}
-    training: Training = Training()
-    stages: dict[str, Any]
+    `stages` holds plain values as the recipe is read; `parse_recipe` puts `StageSettings` in their place.
+    """
+
+    name: str = Field(description="name of the recipe, and of the folder that a run of it writes")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="decides every random choice: the same seed makes the same run"
+    )
+    model: Model = Field(default=Model(), description="the frozen base that all roles share")
+    data: dict[
+        str, Annotated[DataEntry, BeforeValidator(shorthand, json_schema_input_type=DataEntry | PathAlone)]
+    ] = Field(default={}, description="data that stages read, by name; a path alone is short for {path: …}")
+    training: Training = Field(
+        default=Training(), description="settings of all training stages, where a stage does not set its own"
+    )
+    stages: dict[str, Any] = Field(
+        description="what is done, by name; a stage has the key of one verb: train, sample, label, evaluate; "
+        "a block of stages has the key repeat"
+    )
 
     def needs(self, stage: StageSettings) -> list[str]:
-        """Names of the data and stages that a stage needs, reward models included."""
-        return [*dict.fromkeys([*stage.inputs, *(name for name in stage.rewards if name in self.stages)])]
+        """Return the names of the data and stages that a stage needs, reward models included."""
+        return list(dict.fromkeys([*stage.inputs, *(name for name in stage.rewards if name in self.stages)]))
 
 
-def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+def load_recipe(path: Path, overrides: Iterable[str] | None = None) -> Recipe:
     """Read, override and validate a recipe. Raises UserError with the key path of the first mistake."""
     raw = read_yaml(path)
-    for override in overrides or []:
+    for override in overrides or ():
         apply_override(raw, override)
     return parse_recipe(raw, str(path))
 
 
 def parse_recipe(raw: Any, source: str = "recipe") -> Recipe:
-    """A validated recipe from a plain mapping."""
+    """Validate a recipe that is given as plain values. `source` is its file, for messages."""
     if not isinstance(raw, dict):
         raise UserError(f"a recipe is a mapping of keys, found {type(raw).__name__}", where=source)
     recipe = validate(Recipe, raw, "")
     _check_name(recipe.name, "name")
     shared = recipe.training.model_dump(exclude_unset=True)
-    stages = {name: _parse_stage(name, stage, shared) for name, stage in unroll(recipe.stages).items()}
+    stages = {name: parse_stage(name, stage, shared) for name, stage in unroll(recipe.stages).items()}
     if not stages:
         raise UserError("a recipe needs at least one stage", where="stages")
+    _check_references(stages, recipe.data)
     recipe = recipe.model_copy(update={"stages": stages})
     return recipe.model_copy(update={"stages": _in_order(recipe)})
 
 
-def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> StageSettings:
+def parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> StageSettings:
+    """Validate a stage that is given as plain values. `shared` are the settings of all training stages."""
     where = f"stages.{name}"
     _check_name(name, where)
     verbs = [verb for verb in VERBS if isinstance(raw, dict) and verb in raw]
@@ -70,17 +88,19 @@ def _parse_stage(name: str, raw: Any, shared: dict[str, Any]) -> StageSettings:
             f"a stage has exactly one of the verbs {', '.join(VERBS)}; found {found}", where=where
         )
     cls = VERBS[verbs[0]]
-    if cls is Train:
-        merged = {**shared, **raw}
-        if isinstance(shared.get("sampling"), dict) and isinstance(raw.get("sampling"), dict):
-            merged["sampling"] = {**shared["sampling"], **raw["sampling"]}
-        return validate(cls, merged, where)
-    return validate(cls, raw, where)
+    return validate(cls, _over(shared, raw) if cls is Train else raw, where)
 
 
-def _in_order(recipe: Recipe) -> dict[str, StageSettings]:
-    """The stages in a topological order, as written where possible; unknown inputs and cycles are errors."""
-    stages, data = recipe.stages, recipe.data
+def _over(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Lay a stage's own settings over the shared ones; of `sampling`, setting by setting."""
+    merged = {**shared, **own}
+    if isinstance(shared.get("sampling"), dict) and isinstance(own.get("sampling"), dict):
+        merged["sampling"] = {**shared["sampling"], **own["sampling"]}
+    return merged
+
+
+def _check_references(stages: dict[str, StageSettings], data: dict[str, DataEntry]) -> None:
+    """Refuse a stage's name that has a meaning already, and an input that nothing is named."""
     for name, stage in stages.items():
         if name in data or name in TAKEN:
             raise UserError(
@@ -95,21 +115,24 @@ def _in_order(recipe: Recipe) -> dict[str, StageSettings]:
                     where=f"stages.{name}",
                     hint=nearest(needed, [*stages, *data]),
                 )
+
+
+def _in_order(recipe: Recipe) -> dict[str, StageSettings]:
+    """Return the stages so that each comes after those it needs, as written where possible.
+
+    Raises UserError for stages that wait for each other.
+    """
+    left: dict[str, StageSettings] = dict(recipe.stages)
     done: dict[str, StageSettings] = {}
-    while len(done) < len(stages):
-        ready = [
-            name
-            for name in stages
-            if name not in done and all(i in done or i in data for i in recipe.needs(stages[name]))
-        ]
-        if not ready:
-            left = [name for name in stages if name not in done]
+    while left:
+        ready = next((name for name in left if not left.keys() & set(recipe.needs(left[name]))), None)
+        if ready is None:
             raise UserError(
                 f"the stages {', '.join(left)} wait for each other",
                 where="stages",
                 hint="Break the cycle of `on`, `start`, `reward`, `sample`, `label`.",
             )
-        done[ready[0]] = stages[ready[0]]
+        done[ready] = left.pop(ready)
     return done
 
 

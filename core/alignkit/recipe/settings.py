@@ -1,81 +1,130 @@
-"""The settings that a recipe's stages share: the base, data, training, and how completions are drawn."""
+"""Defines the settings that stages share: the base, data, training, and how completions are drawn."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from alignkit.sampler import LEAST_TEMPERATURE
+from alignkit.sampler import LEAST_TEMPERATURE, Sampling
 
 
 class Section(BaseModel):
-    """Any mapping of a recipe: unknown keys are errors."""
+    """A mapping of a recipe. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Lora(Section):
-    """The adapter of every role. `target`: all-linear, or names of linear layers, not the output head's.
-    dropout: in training on fixed data; methods that learn from their own samples compare probabilities with
-    those at sampling, and train without."""
+    """The adapter of every role."""
 
-    r: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    target: str | list[str] = "all-linear"
+    r: int = Field(default=16, ge=1, description="rank of the adapter's two matrices")
+    alpha: float = Field(
+        default=32, gt=0, description="scale: the adapter's output is multiplied by alpha ÷ r"
+    )
+    # Online objectives compare probabilities with those at sampling, where nothing is dropped.
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the adapter's inputs dropped in training; online objectives train without",
+    )
+    target: str | list[str] = Field(
+        default="all-linear",
+        description="all-linear, or the names of the linear layers to adapt, without the output head",
+    )
 
 
 class Model(Section):
-    """The frozen base that all roles share. dtype auto: bfloat16 where the machine computes in it, else
-    float16 (CUDA) or float32.
-    """
+    """The frozen base that all roles share."""
 
-    base: str = "smollm2-135m"
-    revision: str | None = None
-    quantization: Literal["nf4", "int8", "none"] = "nf4"
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    lora: Lora = Lora()
-    gradient_checkpointing: Literal["auto"] | bool = "auto"
+    base: str = Field(
+        default="smollm2-135m", description="hub id, local folder, or a name that a plugin registers"
+    )
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit of a base on the hub; none means the newest"
+    )
+    quantization: Literal["nf4", "int8", "none"] = Field(
+        default="nf4", description="how the base's weights are kept: in 4 bits, in 8 bits, or as they are"
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="what the base computes in; auto means bfloat16 where the machine computes in it, "
+        "else float16 on CUDA and float32 elsewhere",
+    )
+    lora: Lora = Field(default=Lora(), description="the adapter of every role")
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        default="auto",
+        description="recompute activations in the backward pass, which saves memory and costs time; "
+        "auto means on CUDA, for bases of more than 1 billion parameters",
+    )
 
 
 class DataEntry(Section):
-    """Where examples come from: a JSONL (plain or gzip), Parquet or CSV file, a `datasets` folder, or a hub
-    name.
+    """Where examples come from, and which of them are used."""
 
-    skip: rows left out at the beginning; limit: usable examples to stop after.
-    """
-
-    path: str
-    split: str = "train"
-    subset: str | None = None
-    revision: str | None = None
-    format: str = "auto"
-    skip: int = Field(default=0, ge=0)
-    limit: int | None = Field(default=None, ge=1)
-    rename: dict[str, str] = {}
-    on_bad: Literal["error", "skip"] = "skip"
+    path: str = Field(
+        description="a JSONL, JSON, CSV (plain or gzip) or Parquet file, a `datasets` folder, or a hub name"
+    )
+    split: str = Field(default="train", description="split of the data set, such as train or test")
+    subset: str | None = Field(default=None, description="subset (configuration) of a data set on the hub")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit of a data set on the hub; none means the newest"
+    )
+    format: str = Field(
+        default="auto", description="name of the format of the rows; auto means by the columns of each row"
+    )
+    skip: int = Field(default=0, ge=0, description="rows to leave out at the beginning")
+    limit: int | None = Field(
+        default=None, ge=1, description="usable examples after which reading stops; none means all"
+    )
+    rename: dict[str, str] = Field(default={}, description="columns to rename, as {found: expected}")
+    on_bad: Literal["error", "skip"] = Field(
+        default="skip", description="for a row that cannot be used: leave it out and report it, or stop"
+    )
 
 
 def shorthand(value: Any) -> Any:
-    """A held-out or data entry may be a bare path."""
+    """Return the data entry that a bare path stands for, and any other value as it is."""
     return {"path": value} if isinstance(value, str) and ("/" in value or "." in value) else value
 
 
 class Drawing(Section):
-    """How completions are sampled. temperature 0 takes the likeliest token. top_k 0 keeps every token; stop:
-    texts that end a completion. weights: decode from an unquantized copy with the adapter merged (faster)
-    where memory allows it (auto), always (merged), or through the base as it is (quantized)."""
+    """How completions are drawn from a policy."""
 
-    temperature: float = Field(default=1.0, ge=0, le=100)
-    top_k: int = Field(default=0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    min_p: float = Field(default=0.0, ge=0, lt=1)
-    min_tokens: int = Field(default=0, ge=0)
-    max_tokens: int = Field(default=128, ge=1)
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    sampler: str = "engine"
-    weights: Literal["auto", "merged", "quantized"] = "auto"
+    temperature: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description=f"divides the logits: 0 takes the most likely token, else at least {LEAST_TEMPERATURE:g}",
+    )
+    top_k: int = Field(default=0, ge=0, description="sample from the k most likely tokens; 0 means all")
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="sample from the fewest most likely tokens whose probabilities add up to this",
+    )
+    min_p: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="sample from tokens that are at least this many times as likely as the most likely one",
+    )
+    min_tokens: int = Field(
+        default=0, ge=0, description="tokens that are drawn before a token may end the completion"
+    )
+    max_tokens: int = Field(default=128, ge=1, description="the most tokens of a completion")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="texts that end a completion"
+    )
+    sampler: str = Field(default="engine", description="name of the registered sampler that draws")
+    weights: Literal["auto", "merged", "quantized"] = Field(
+        default="auto",
+        description="what to compute with: merged is an unquantized copy with the adapter in it, which is "
+        "faster; quantized is the base as it is; auto means merged where memory allows it",
+    )
 
     @field_validator("temperature")
     @classmethod
@@ -92,33 +141,87 @@ class Drawing(Section):
 
     @property
     def whole(self) -> bool:
-        """Whether samples follow the policy's own distribution: nothing sharpened, cut off or forbidden."""
+        """Whether samples follow the policy's distribution: nothing is sharpened, cut off or forbidden."""
         return (self.temperature, self.top_k, self.top_p, self.min_p, self.min_tokens) == (1, 0, 1, 0, 0)
+
+    def sampling(self, per_prompt: int, seed: int, batch_size: int = 64) -> Sampling:
+        """Return these settings as a sampler takes them.
+
+        per_prompt: completions per prompt. batch_size: prompts computed together.
+        """
+        common = Drawing.model_fields.keys() & {field.name for field in fields(Sampling)}
+        drawing: dict[str, Any] = {name: getattr(self, name) for name in common}
+        return Sampling(per_prompt=per_prompt, seed=seed, batch_size=batch_size, **drawing)
 
 
 class Training(Section):
-    """Settings of a training stage; `training:` sets them for all stages. batch_size counts groups (prompts),
-    steps are the optimizer's, warmup is a share of the steps when below 1 and a number of steps otherwise,
-    held_out about that share of the prompts, the same in every stage, or a data name or entry, of data that
-    is fixed. max_length: the most tokens of a prompt with its completion, a sampled one at its longest; a
-    longer prompt loses its beginning. micro_batch_tokens bounds the tokens whose activations are held at
-    once, those of all trained roles together; it changes memory and speed, not the result. sampling: how
-    methods that learn from their own samples draw them."""
+    """The settings of training stages. `training:` sets them for all of them."""
 
-    learning_rate: float = Field(default=1e-4, gt=0)
-    batch_size: int = Field(default=16, ge=1)
-    epochs: float = Field(default=1.0, gt=0)
-    steps: int | None = Field(default=None, ge=1)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: float = Field(default=0.1, ge=0)
-    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    max_length: int = Field(default=1024, ge=8)
-    micro_batch_tokens: int = Field(default=2048, ge=1)
-    sampling: Drawing = Drawing()
-    held_out: Annotated[float | str | DataEntry | None, BeforeValidator(shorthand)] = None
-    evaluate_every: int | None = Field(default=None, ge=1)
-    save_every: int | None = Field(default=None, ge=1)
-    keep_checkpoints: int = Field(default=2, ge=1)
-    trackers: list[str] = []
+    learning_rate: float = Field(
+        default=1e-4, gt=0, description="the highest learning rate, which is reached after the warm-up"
+    )
+    batch_size: int = Field(default=16, ge=1, description="prompts per batch, each with all its completions")
+    epochs: float = Field(
+        default=1.0, gt=0, description="passes over the data; without effect where `steps` is set"
+    )
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="optimizer steps; none means the steps of `epochs` passes over the data",
+    )
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="cosine",
+        description="the learning rate after the warm-up: it stays, or falls to 0 on a line or half a cosine",
+    )
+    warmup: float = Field(
+        default=0.1,
+        ge=0,
+        description="steps in which the learning rate rises: below 1 a share of all steps, else a number",
+    )
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = Field(
+        default="adamw",
+        description="AdamW with 32-bit state, 8-bit state, or 8-bit state in paged CUDA memory",
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
+    max_grad_norm: float = Field(
+        default=1.0,
+        gt=0,
+        description="the largest norm of the gradient; a larger gradient is scaled down to it",
+    )
+    max_length: int = Field(
+        default=1024,
+        ge=8,
+        description="the most tokens of a prompt with its completion; one to be sampled counts with all its "
+        "max_tokens; a longer prompt loses its beginning",
+    )
+    micro_batch_tokens: int = Field(
+        default=2048,
+        ge=1,
+        description="the most tokens whose activations are held at once, of all trained roles together; it "
+        "changes memory and speed, not the result",
+    )
+    sampling: Drawing = Field(
+        default=Drawing(), description="how objectives that learn from their own samples draw them"
+    )
+    held_out: Annotated[float | str | DataEntry | None, BeforeValidator(shorthand)] = Field(
+        default=None,
+        description="what to measure on, for objectives that learn from fixed data: the share of the prompts "
+        "to leave out of training (the same prompts in every stage), the name of data, or a data entry",
+    )
+    evaluate_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="optimizer steps between measurements on held-out data; none means only at the end",
+    )
+    save_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="optimizer steps between checkpoints; none means a tenth of all steps, and at least 10",
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="number of a stage's newest checkpoints to keep"
+    )
+    trackers: list[str] = Field(
+        default=[],
+        description="trackers of accelerate that receive the metrics, such as tensorboard or wandb",
+    )

@@ -1,93 +1,76 @@
-"""The verbs of a recipe's stages: `train`, `sample`, `label`, `evaluate`."""
+"""Defines the verbs of a recipe's stages: `train`, `sample`, `label`, `evaluate`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from alignkit.recipe.named import Named
 from alignkit.recipe.settings import Drawing, Section, Training
 
 BASE = "base"
-"""In the place of a stage: the base model as it is."""
+"""Stands for the base model as it is, in the place of a stage."""
+
+MAX_LENGTH = "the most tokens of a prompt with its completion; a longer prompt loses its beginning"
 
 
-def _named(raw: Any, kind: str) -> list[tuple[str, dict[str, Any]]]:
-    """`name`, `{name: options, …}`, or a list of either, as names with their options."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    for item in raw if isinstance(raw, list | tuple) else [raw]:
-        named = {item: None} if isinstance(item, str) else item
-        if not isinstance(named, dict) or not named:
-            raise ValueError(f"give the name of {kind}, {{name: options}}, or several of them")
-        for name, options in named.items():
-            if options is not None and not isinstance(options, dict):
-                raise ValueError(f"the options of {name} must be a mapping, found {options!r}")
-            found.append((str(name), dict(options or {})))
-    return found
+class RewardTerm(Named):
+    """A reward with its options. Several rewards make a weighted sum."""
 
+    named: ClassVar[str] = "reward"
+    kind: ClassVar[str] = "a reward"
 
-class RewardTerm(Section):
-    """A reward: a reward-model stage or a registered reward with its options. Of several, the weighted sum is
-    meant; standardize: over each batch, to mean 0 and deviation 1, before it is weighted."""
-
-    reward: str
-    options: dict[str, Any] = {}
-    weight: float = 1.0
-    standardize: bool = False
-
-
-def _read_rewards(raw: Any) -> Any:
-    if isinstance(raw, tuple) and all(isinstance(item, RewardTerm) for item in raw):
-        return raw
-    return tuple(
-        {
-            "reward": name,
-            **{key: options.pop(key) for key in ("weight", "standardize") if key in options},
-            "options": options,
-        }
-        for name, options in _named(raw, "a reward")
+    reward: str = Field(description="name of a registered reward, or of a stage that trains a reward model")
+    options: dict[str, Any] = Field(default={}, description="options of the registered reward")
+    weight: float = Field(default=1.0, description="factor of this reward in the sum")
+    standardize: bool = Field(
+        default=False,
+        description="bring the scores of each batch to mean 0 and deviation 1 before they are weighted",
     )
 
 
-Rewards = Annotated[tuple[RewardTerm, ...], BeforeValidator(_read_rewards)]
+Rewards = Annotated[tuple[RewardTerm, ...], BeforeValidator(RewardTerm.read)]
 
 
-class Term(Section):
-    """One objective of a training stage: its options, its weight in the sum, and data of its own."""
+class Term(Named):
+    """An objective of a training stage with its options."""
 
-    objective: str
-    options: dict[str, Any] = {}
-    weight: float = Field(default=1.0, gt=0)
-    on: str | None = None
+    named: ClassVar[str] = "objective"
+    kind: ClassVar[str] = "an objective"
+
+    objective: str = Field(description="name of a registered objective")
+    options: dict[str, Any] = Field(default={}, description="options of the objective")
+    weight: float = Field(default=1.0, gt=0, description="factor of this objective's loss in the sum")
+    on: str | None = Field(
+        default=None, description="data or stage that this objective learns from; none means the stage's `on`"
+    )
+
+    @classmethod
+    def read(cls, raw: Any) -> Any:
+        """Return the fields of each objective. Raises ValueError for a list, unlike rewards and targets."""
+        if isinstance(raw, list):
+            raise ValueError("train takes an objective's name, {name: options}, or several in one mapping")
+        return super().read(raw)
 
 
 class Train(Training):
-    """`train: OBJECTIVE`, `train: {OBJECTIVE: options}`, or several, whose losses are added.
+    """Trains roles with one objective, or with the weighted sum of several."""
 
-    reward: what methods that learn from their own samples maximise; watch: further rewards to measure of the
-    same samples.
-    """
-
-    train: tuple[Term, ...]
-    on: str
-    start: str | None = None
-    reward: Rewards = ()
-    watch: Rewards = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_terms(cls, raw: Any) -> Any:
-        if isinstance(raw.get("train"), list):
-            raise ValueError("train takes an objective's name, {name: options}, or several in one mapping")
-        terms = [
-            {
-                "objective": name,
-                **{key: options.pop(key) for key in ("weight", "on") if key in options},
-                "options": options,
-            }
-            for name, options in _named(raw.get("train"), "an objective")
-        ]
-        return {**raw, "train": terms}
+    train: Annotated[tuple[Term, ...], BeforeValidator(Term.read)] = Field(
+        description="the objective, or several in one mapping, whose losses are added"
+    )
+    on: str = Field(description="data or stage to learn from")
+    start: str | None = Field(
+        default=None, description="stage whose adapter is trained further; none or base means a new adapter"
+    )
+    reward: Rewards = Field(
+        default=(),
+        description="rewards that online objectives maximize, or the reward model that an objective reads",
+    )
+    watch: Rewards = Field(
+        default=(), description="further rewards to measure of the same samples; nothing is trained on them"
+    )
 
     @field_validator("start")
     @classmethod
@@ -97,17 +80,8 @@ class Train(Training):
     @property
     def inputs(self) -> list[str]:
         """Names of data or stages that this stage needs."""
-        held_out = [self.held_out] if isinstance(self.held_out, str) else []
-        return [
-            *dict.fromkeys(
-                [
-                    self.on,
-                    *(term.on for term in self.train if term.on),
-                    *held_out,
-                    *([self.start] if self.start else []),
-                ]
-            )
-        ]
+        named = [self.on, *(term.on for term in self.train), self.held_out, self.start]
+        return list(dict.fromkeys(name for name in named if isinstance(name, str)))
 
     @property
     def rewards(self) -> list[str]:
@@ -116,13 +90,13 @@ class Train(Training):
 
 
 class Sample(Drawing):
-    """`sample: STAGE`, or `sample: base`: writes completions for the prompts of `on`."""
+    """Writes completions of prompts, as a policy samples them."""
 
-    sample: str
-    on: str
-    per_prompt: int = Field(default=4, ge=1)
-    max_length: int = Field(default=1024, ge=8)
-    batch_size: int = Field(default=64, ge=1)
+    sample: str = Field(description="stage whose policy is sampled, or base")
+    on: str = Field(description="data or stage whose prompts are completed")
+    per_prompt: int = Field(default=4, ge=1, description="completions per prompt")
+    max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
+    batch_size: int = Field(default=64, ge=1, description="prompts computed together")
 
     @property
     def inputs(self) -> list[str]:
@@ -131,21 +105,22 @@ class Sample(Drawing):
 
     @property
     def rewards(self) -> list[str]:
-        """None."""
+        """An empty list: nothing is scored."""
         return []
 
 
 class Label(Section):
-    """`label: STAGE`: ranks the completions of a `sample` stage (or of data) by the reward `by`.
+    """Ranks completions by a reward."""
 
-    noise: the temperature of a Plackett–Luce choice, for two completions σ(difference ÷ noise); 0 ranks by
-    the reward itself.
-    """
-
-    label: str
-    by: Rewards = Field(min_length=1)
-    noise: float = Field(default=0.0, ge=0)
-    max_length: int = Field(default=1024, ge=8)
+    label: str = Field(description="`sample` stage, or data, whose completions are ranked")
+    by: Rewards = Field(min_length=1, description="rewards whose weighted sum ranks the completions")
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="temperature of a Plackett–Luce choice: one of two completions is preferred with "
+        "probability σ(difference of rewards ÷ noise); 0 ranks by the rewards themselves",
+    )
+    max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
 
     @property
     def inputs(self) -> list[str]:
@@ -158,14 +133,17 @@ class Label(Section):
         return [term.reward for term in self.by]
 
 
-class Target(Section):
-    """What is evaluated: a training stage or the base; with `best_of` n the best of n samples by the reward
-    `by`.
-    """
+class Target(Named):
+    """A stage to evaluate, or the base, with how its answer is chosen."""
 
-    stage: str
-    best_of: int = Field(default=1, ge=1)
-    by: Rewards = ()
+    named: ClassVar[str] = "stage"
+    kind: ClassVar[str] = "a stage"
+
+    stage: str = Field(description="training stage whose result is evaluated, or base")
+    best_of: int = Field(
+        default=1, ge=1, description="samples from which `by` chooses the one to measure; 1 means no choice"
+    )
+    by: Rewards = Field(default=(), description="rewards whose weighted sum chooses the best sample")
 
     @model_validator(mode="after")
     def _best_by_what(self) -> Target:
@@ -175,29 +153,30 @@ class Target(Section):
 
     @property
     def name(self) -> str:
-        """How the target is called in tables."""
+        """The name of the target in tables."""
         return f"{self.stage} best of {self.best_of}" if self.best_of > 1 else self.stage
 
 
-def _read_targets(raw: Any) -> Any:
-    return tuple({"stage": name, **options} for name, options in _named(raw, "a stage"))
-
-
 class Evaluate(Drawing):
-    """`evaluate: [STAGE, …]`: samples of each on the prompts of `on`, measured; of reward models, their
-    accuracy on the pairs of `on`.
+    """Measures samples of policies on prompts, or the accuracy of reward models on pairs."""
 
-    by: rewards, the first the one that counts most, and measures; without the name of a measure all are
-    taken. against: the stage that win rates and the KL divergence refer to.
-    """
-
-    evaluate: Annotated[tuple[Target, ...], BeforeValidator(_read_targets)] = Field(min_length=1)
-    on: str
-    by: Rewards = ()
-    against: str = BASE
-    per_prompt: int = Field(default=1, ge=1)
-    max_length: int = Field(default=1024, ge=8)
-    batch_size: int = Field(default=64, ge=1)
+    evaluate: Annotated[tuple[Target, ...], BeforeValidator(Target.read)] = Field(
+        min_length=1, description="training stages to compare, and base; all policies, or all reward models"
+    )
+    on: str = Field(
+        description="data or stage with the prompts, or with ranked completions for reward models"
+    )
+    by: Rewards = Field(
+        default=(),
+        description="rewards, the most important first, and measures; all measures are taken where none is "
+        "named",
+    )
+    against: str = Field(
+        default=BASE, description="stage, or base, that win rates and the KL divergence refer to"
+    )
+    per_prompt: int = Field(default=1, ge=1, description="answers to measure per prompt")
+    max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
+    batch_size: int = Field(default=64, ge=1, description="prompts computed together")
 
     @property
     def inputs(self) -> list[str]:

@@ -1,1 +1,1 @@
-"""One page that shows a run: its pipeline, its evaluations, its training, its samples."""
+"""Writes one page that shows a run: its pipeline, its evaluations, its training and its samples."""

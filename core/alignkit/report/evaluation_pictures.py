@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the reward-KL frontier and the reliability diagram."""
+"""Draws an evaluation: rewards against the divergence, and the reliability of reward models."""
 
 from __future__ import annotations
 
@@ -7,47 +7,57 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from alignkit.evaluation.statistics import Bin, calibration_error
-from alignkit.report.describing import measure_label, number_label
+from alignkit.report.describing import number_label
 from alignkit.report.figures import INK, PALE, Cross, Look, Picture, label_points, new_figure, render
-from alignkit.report.reading import Evaluation
+from alignkit.report.records import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def frontier(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) -> Picture | None:
-    """Each reward against the KL to the reference, a point a target; None where no target has both."""
-    found = {reward: _with_kl(evaluation, reward) for reward in evaluation.rewards}
+    """Draw each reward against the divergence from the reference, with one point per target.
+
+    None means that no target has both.
+    """
+    divergence = evaluation.divergence
+    if divergence is None:
+        return None
+    found = {reward: _crosses(evaluation, divergence, reward) for reward in evaluation.rewards}
     drawn = {reward: targets for reward, targets in found.items() if targets}
     if not drawn:
         return None
     figure, axes = new_figure(len(drawn), across=2, width=4.6, height=3.5)
     for panel, (reward, targets) in zip(axes, drawn.items(), strict=True):
         for name, point in targets.items():
-            _draw(panel, point, look[name])
-        panel.set_xlabel(measure_label("kl"))
-        panel.set_ylabel(measure_label(reward))
+            _draw_cross(panel, point, look[name])
+        panel.set_xlabel(str(evaluation.metric(divergence)))
+        panel.set_ylabel(str(evaluation.metric(reward)))
         panel.margins(0.18, 0.16)
-    for panel, targets in zip(axes, drawn.values(), strict=True):  # once nothing moves any more
+    for panel, targets in zip(axes, drawn.values(), strict=True):  # last, when nothing moves any more
         label_points(panel, targets)
     caption = (
-        "Reward against the distance from the reference. Up is better, left is closer to the "
-        "reference; bars are 95 % intervals."
+        "Reward against the distance from the reference. Higher is better, further left is closer to the "
+        "reference. Bars are 95 % intervals."
     )
     return render(figure, f"{stage}-frontier", caption)
 
 
-def _with_kl(evaluation: Evaluation, reward: str) -> dict[str, Cross]:
-    """Targets that have a finite mean of both."""
-    both = {name: (m["kl"], m[reward]) for name, m in evaluation.targets.items() if "kl" in m and reward in m}
+def _crosses(evaluation: Evaluation, across: str, up: str) -> dict[str, Cross]:
+    """Return the points of the targets that have a finite mean of both measures."""
+    both = {
+        target: (values[across], values[up])
+        for target, values in evaluation.targets.items()
+        if across in values and up in values
+    }
     return {
-        name: Cross(kl.mean, value.mean, kl.low, kl.high, value.low, value.high)
-        for name, (kl, value) in both.items()
-        if math.isfinite(kl.mean + value.mean)
+        target: Cross(x.mean, y.mean, x.low, x.high, y.low, y.high)
+        for target, (x, y) in both.items()
+        if math.isfinite(x.mean + y.mean)
     }
 
 
-def _draw(panel: Axes, point: Cross, look: Look) -> None:
+def _draw_cross(panel: Axes, point: Cross, look: Look) -> None:
     for (x0, y0), (x1, y1) in point.bars:
         panel.plot([x0, x1], [y0, y1], color=look.color, linewidth=1.4, solid_capstyle="butt")
     panel.plot(
@@ -62,8 +72,9 @@ def _draw(panel: Axes, point: Cross, look: Look) -> None:
 
 
 def reliability(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) -> Picture | None:
-    """How often a pair's favourite is preferred, against the probability that the reward model gave it; a
-    panel a model.
+    """Draw how often a pair's favorite is preferred, against the probability that the reward model gave it.
+
+    There is one panel per model. None means that no model has a calibration curve.
     """
     models = {name: bins for name, bins in evaluation.calibration.items() if bins}
     if not models:
@@ -73,48 +84,40 @@ def reliability(stage: str, evaluation: Evaluation, look: Mapping[str, Look]) ->
     figure, axes = new_figure(len(models), across=3, width=3.4, height=3.2)
     for panel, (name, bins) in zip(axes, models.items(), strict=True):
         panel.plot([start, 1], [start, 1], color=PALE, linewidth=1, linestyle=(0, (4, 3)))
-        _reliability(panel, bins, look[name])
+        _draw_bins(panel, bins, look[name])
         panel.set(
             xlim=(start - 0.02, 1.02),
             ylim=(lowest - 0.03, 1.03),
             xlabel="predicted probability",
             ylabel="observed share of pairs",
         )
-        error = evaluation.targets.get(name, {}).get("calibration_error")
-        value = error.mean if error else calibration_error(bins)
-        panel.set_title(f"{name}: error {number_label(value)}", fontsize=9, color=INK, loc="left")
+        error = number_label(calibration_error(bins))
+        panel.set_title(f"{name}: error {error}", fontsize=9, color=INK, loc="left")
     caption = (
-        "Reliability: on the dashed line, predictions come true as often as they say (below it the model is "
-        "too sure). "
-        "A point's area is its number of pairs; bars are 95 % Wilson intervals."
+        "Reliability of the reward model's probabilities. On the dashed line, predictions come true as often "
+        "as they say; below it, the model is too sure. "
+        "The area of a point is its number of pairs. Bars are 95 % Wilson intervals."
     )
     return render(figure, f"{stage}-reliability", caption)
 
 
-def _reliability(panel: Axes, bins: tuple[Bin, ...], look: Look) -> None:
+def _draw_bins(panel: Axes, bins: tuple[Bin, ...], look: Look) -> None:
     largest = max(part.count for part in bins)
-    panel.plot(
-        [part.predicted for part in bins], [part.observed for part in bins], color=look.color, linewidth=1.2
-    )
+    predicted, observed = [part.predicted for part in bins], [part.observed for part in bins]
+    panel.plot(predicted, observed, color=look.color, linewidth=1.2)
     for part in bins:
         low, high = wilson(part.observed, part.count)
         panel.plot([part.predicted] * 2, [low, high], color=look.color, linewidth=1, alpha=0.6)
     sizes = [12 + 60 * part.count / largest for part in bins]
-    panel.scatter(
-        [part.predicted for part in bins],
-        [part.observed for part in bins],
-        s=sizes,
-        color=look.color,
-        edgecolor="white",
-        zorder=3,
-    )
+    panel.scatter(predicted, observed, s=sizes, color=look.color, edgecolor="white", zorder=3)
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a share of `count` trials (Wilson, 1927, doi:10.1080/01621459.1927.10502953); it stays
-    within 0 and 1.
+    """Return the interval of a share of `count` trials (Wilson, 1927, doi:10.1080/01621459.1927.10502953).
+
+    Both ends lie between 0 and 1.
     """
     scale = 1 + z**2 / count
-    centre = (share + z**2 / (2 * count)) / scale
+    center = (share + z**2 / (2 * count)) / scale
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
-    return centre - half, centre + half
+    return center - half, center + half

@@ -1,6 +1,4 @@
-"""How every picture looks: one colour and marker a stage, plain axes, labels that keep clear of each
-other.
-"""
+"""Sets how every picture looks: one color and marker per stage, plain axes, and names that do not overlap."""
 
 from __future__ import annotations
 
@@ -13,18 +11,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by the colour-blind; black is for the base, yellow is too pale for white
-# paper and comes last.
+# The palette of Okabe and Ito, which color-blind people can tell apart. Black is for the base. Yellow comes
+# last, because it is too pale on white paper.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASE, INK, PALE = "#000000", "#333333", "#8A8A8A"
 Spot = tuple[float, float]
-DOTS_PER_INCH, PAGE_PIXELS = 160, 102  # of the file, and of the page
+"""A point of a picture, or a direction in it: x and y."""
+DOTS_PER_INCH, PAGE_PIXELS = 160, 102
+"""Pixels per inch of a figure: in the PNG file, and on the page."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure: its file name without ending, what it shows, the PNG, and how wide a page shows it, in
+    """A drawn figure.
+
+    name: of its file, without ending. caption: what it shows. png: the file's bytes. width: on the page, in
     CSS pixels.
     """
 
@@ -36,16 +38,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Look:
-    """How one stage is drawn, in every picture."""
+    """How one stage is drawn in every picture."""
 
     color: str
     marker: str
 
 
 def looks(names: Iterable[str], undrawn: Iterable[str] = ()) -> dict[str, Look]:
-    """A look a name, in the order given; `base` is black, and what no picture shows grey.
+    """Return one look per name, in the order given.
 
-    Past the palette's end colours repeat with other markers.
+    `base` is black. Names in `undrawn`, which no picture shows, are gray. Where there are more names than
+    colors, colors repeat with other markers.
     """
     found = {name: Look(PALE, "o") for name in undrawn} | {"base": Look(BASE, "o")}
     for number, name in enumerate(name for name in dict.fromkeys(names) if name != "base"):
@@ -58,7 +61,10 @@ def looks(names: Iterable[str], undrawn: Iterable[str] = ()) -> dict[str, Look]:
 def new_figure(
     panels: int, across: int, width: float = 3.4, height: float = 2.5
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with that many panels in rows of at most `across`, sizes in inches."""
+    """Return a figure with `panels` panels in rows of at most `across`.
+
+    width, height: of one panel, in inches.
+    """
     from matplotlib.figure import Figure
 
     columns = min(panels, across)
@@ -74,7 +80,7 @@ def new_figure(
 
 
 def style(panel: Axes) -> None:
-    """Plain axes: no box, a faint grid behind, small ink."""
+    """Make axes plain: no box around them, a faint grid behind, small letters."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(PALE)
     panel.tick_params(colors=INK, labelsize=8, length=3)
@@ -86,14 +92,14 @@ def style(panel: Axes) -> None:
 
 
 def whole_steps(panel: Axes) -> None:
-    """Ticks at whole numbers along x."""
+    """Put the ticks along x at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def render(figure: Figure, name: str, caption: str) -> Picture:
-    """The figure as a picture."""
+    """Turn a figure into a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(DOTS_PER_INCH)
@@ -104,7 +110,7 @@ def render(figure: Figure, name: str, caption: str) -> Picture:
 
 @dataclass(frozen=True)
 class Cross:
-    """A point with the ends of its horizontal and its vertical bar, in the axes' units."""
+    """A point with the ends of its horizontal and of its vertical bar, in the units of the axes."""
 
     x: float
     y: float
@@ -115,12 +121,13 @@ class Cross:
 
     @property
     def bars(self) -> tuple[tuple[Spot, Spot], tuple[Spot, Spot]]:
-        """Both ends of both bars."""
+        """The two ends of each bar."""
         return ((self.left, self.y), (self.right, self.y)), ((self.x, self.bottom), (self.x, self.top))
 
     def places(self) -> list[tuple[Spot, Spot]]:
-        """Where its name may stand: beside the point in any quarter, else past the end of a bar; each with
-        the way to it.
+        """Return the places where its name may stand, each as a spot and the direction from there.
+
+        The name stands beside the point in any quarter, or past the end of a bar.
         """
         beside = [((self.x, self.y), way) for way in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
         return [
@@ -133,8 +140,10 @@ class Cross:
 
 
 def label_points(panel: Axes, points: Mapping[str, Cross]) -> None:
-    """Write each point's name where it covers least of the points, the bars and the names before it, and
-    stays inside.
+    """Write each point's name at the place with the lowest cost.
+
+    The cost of a place is the area of points, bars and earlier names that the name would cover, plus four
+    times the area of the name that would lie outside the panel.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -162,7 +171,7 @@ def label_points(panel: Axes, points: Mapping[str, Cross]) -> None:
 
 
 def _write(panel: Axes, name: str, spot: Spot, way: Spot) -> Any:
-    """A name a few points off a spot. A white rim keeps it legible over a line."""
+    """Write a name a few points away from a spot. A white rim keeps it legible over a line."""
     from matplotlib.patheffects import withStroke
 
     dx, dy = way
@@ -183,11 +192,12 @@ def _write(panel: Axes, name: str, spot: Spot, way: Spot) -> Any:
 
 
 def _around(point: Any, reach: float) -> tuple[float, ...]:
+    """Return the box around a point: left, bottom, right, top."""
     return (point[0] - reach, point[1] - reach, point[0] + reach, point[1] + reach)
 
 
 def _between(start: Any, end: Any) -> tuple[float, ...]:
-    """The box of a straight bar, a few pixels thick."""
+    """Return the box of a straight bar, a few pixels thick."""
     return (
         min(start[0], end[0]) - 3,
         min(start[1], end[1]) - 3,

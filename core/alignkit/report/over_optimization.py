@@ -1,100 +1,117 @@
-"""Over-optimization: the reward that a stage was trained for beside one that was only watched (Gao et al.,
+"""Draws the reward that a stage was trained for beside one that was only watched.
+
+Where the first rises and the second falls, the policy exploits the reward (over-optimization, Gao et al.,
 2022, arXiv:2210.10760).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from alignkit.report.describing import measure_label
 from alignkit.report.figures import INK, Look, Picture, new_figure, render, style, whole_steps
-from alignkit.report.reading import Stage
-from alignkit.report.training_pictures import KL, PROXY, has, series, smoothed, split_term, terms_of
+from alignkit.report.records import StageRecord
+from alignkit.report.series import Records, has, series, smoothed
+from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Records = Sequence[Mapping[str, float]]
 
+def sampled(stage: StageRecord) -> Records:
+    """Return the stage's metrics with those of the objective that samples under their plain names.
 
-def sampled(stage: Stage) -> Records:
-    """The stage's metrics with those of the objective that samples under their plain names, and with the
-    optimised reward as it is: the weighted sum of its parts where some were standardised, whose own sum has
-    mean 0 in every batch. Empty without samples."""
-    terms = terms_of(stage)
-    prefix = next(
-        (
-            term
-            for record in stage.metrics
-            for term, bare in (split_term(name, terms) for name in record)
-            if bare == PROXY
-        ),
-        None,
-    )
+    The optimized reward is returned as it is, not standardized: the sum of standardized rewards has mean 0 in
+    every batch, so the weighted sum of the rewards themselves takes its place. Empty means that no objective
+    samples.
+    """
+    prefix = _prefix(stage)
     if prefix is None:
         return ()
     records = [
         {name.removeprefix(prefix): value for name, value in record.items()} for record in stage.metrics
     ]
-    parts = _named(stage, "reward")
+    parts = stage.rewards_in("reward")
     if not any(part.get("standardize") for part in parts.values()):
         return records
-    return [
-        {
-            **record,
-            PROXY: sum(part.get("weight", 1) * record[f"rewards/{name}"] for name, part in parts.items()),
-        }
-        if all(has(record, f"rewards/{name}") for name in parts)
-        else {name: value for name, value in record.items() if name != PROXY}
-        for record in records
-    ]
+    weights = {f"{REWARDS}{name}": part.get("weight", 1) for name, part in parts.items()}
+    return [_as_it_is(record, weights) for record in records]
 
 
-def gold_name(stage: Stage, rewards: Sequence[str]) -> str | None:
-    """The watched reward to hold against the optimised one: the first of `rewards`, the order of an
-    evaluation, else of the recipe.
+def _prefix(stage: StageRecord) -> str | None:
+    """Return what stands before the metrics of the objective that samples; None where no objective does."""
+    split = (stage.split(name) for record in stage.metrics for name in record)
+    return next((prefix for prefix, bare in split if bare == OPTIMIZED_REWARD), None)
+
+
+def _as_it_is(record: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return a record with the weighted sum of its rewards as the optimized reward.
+
+    The record has no optimized reward where one of the rewards is missing.
     """
-    watched = [name for name in _named(stage, "watch") if series(sampled(stage), f"rewards/{name}").values]
+    others = {name: value for name, value in record.items() if name != OPTIMIZED_REWARD}
+    if not all(has(record, name) for name in weights):
+        return others
+    return {**others, OPTIMIZED_REWARD: sum(weight * record[name] for name, weight in weights.items())}
+
+
+def gold_name(stage: StageRecord, rewards: Sequence[str]) -> str | None:
+    """Return the watched reward to hold against the optimized reward; None where none was watched.
+
+    It is the first of `rewards`, the order of an evaluation, else the first of the recipe.
+    """
+    records = sampled(stage)
+    watched = [name for name in stage.rewards_in("watch") if series(records, f"{REWARDS}{name}").values]
     return next((name for name in [*rewards, *watched] if name in watched), None)
 
 
-def _named(stage: Stage, key: str) -> dict[str, Mapping[str, Any]]:
-    """The rewards in one of the stage's settings, by name."""
-    return {part["reward"]: part for part in stage.settings.get(key) or ()}
+def divergence(stage: StageRecord) -> dict[str, str]:
+    """Return the first divergence that was measured on the samples, with its label; empty means none."""
+    prefix, records = _prefix(stage) or "", sampled(stage)
+    for name, metric in stage.manifest.metrics.items():
+        bare = name.removeprefix(prefix)
+        if metric.divergence and name.startswith(prefix) and series(records, bare).values:
+            return {bare: str(metric)}
+    return {}
 
 
-def proxy_and_gold(stage: Stage, look: Look, rewards: Sequence[str]) -> Picture | None:
-    """The optimised reward and a watched one against the step and, where it was measured, the KL."""
+def proxy_and_gold(stage: StageRecord, look: Look, rewards: Sequence[str]) -> Picture | None:
+    """Draw the optimized reward and a watched reward against the step and, where measured, the divergence.
+
+    rewards: see `gold_name`; None where there is no watched reward.
+    """
     gold, records = gold_name(stage, rewards), sampled(stage)
     if gold is None:
         return None
-    by = [("step", "step"), *([(KL, measure_label(KL))] if series(records, KL).values else [])]
+    by = {"step": "step", **divergence(stage)}
     figure, axes = new_figure(len(by), across=2, width=4.8, height=3.1)
-    for panel, (x, label) in zip(axes, by, strict=True):
-        other = panel.twinx()
-        style(other)
-        other.grid(False)
-        other.spines["right"].set_visible(True)
-        for place, name, color, title in (
-            (panel, PROXY, look.color, "optimised reward"),
-            (other, f"rewards/{gold}", INK, f"{gold} (gold)"),
-        ):
-            _against(place, records, x, name, color, dashed=place is other)
-            place.set_ylabel(title, color=color)
+    for panel, (x, label) in zip(axes, by.items(), strict=True):
+        _draw_both(panel, records, x, gold, look.color)
         panel.set_xlabel(label)
         if x == "step":
             whole_steps(panel)
     caption = (
-        f"Over-optimisation: the reward that {stage.name} optimises (left axis) and {gold} (right axis, "
+        f"Over-optimization: the reward that {stage.name} optimizes (left axis) and {gold} (right axis, "
         "dashed) on its rollouts. "
-        "Where the first goes on rising and the second falls, the policy exploits the reward model."
+        "Where the first goes on rising and the second falls, the policy exploits the reward."
     )
     return render(figure, f"{stage.name}-over-optimization", caption)
 
 
-def _against(panel: Axes, records: Records, x: str, y: str, color: str, *, dashed: bool) -> None:
-    """A reward over the steps as a line; over the KL as the smoothed path that training took."""
+def _draw_both(panel: Axes, records: Records, x: str, gold: str, color: str) -> None:
+    """Draw the optimized reward on the left axis and the watched one on the right."""
+    other = panel.twinx()
+    style(other)
+    other.grid(False)
+    other.spines["right"].set_visible(True)
+    _draw(panel, records, x, OPTIMIZED_REWARD, color, dashed=False)
+    panel.set_ylabel("optimized reward", color=color)
+    _draw(other, records, x, f"{REWARDS}{gold}", INK, dashed=True)
+    other.set_ylabel(f"{gold} (gold)", color=INK)
+
+
+def _draw(panel: Axes, records: Records, x: str, y: str, color: str, *, dashed: bool) -> None:
+    """Draw a reward over the steps as a line, or over the divergence as the smoothed path of the training."""
     kept = [record for record in records if has(record, x) and has(record, y)]
     xs, ys = [float(record[x]) for record in kept], [float(record[y]) for record in kept]
     if x == "step":

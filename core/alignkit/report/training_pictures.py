@@ -1,160 +1,72 @@
-"""The metrics of a training stage over its steps: their values, smoothed, and a picture of small
-multiples.
-"""
+"""Draws the metrics of a training stage over its steps, one small panel per metric."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alignkit.report.describing import measure_label
+from alignkit.evaluation.preferences import LENGTH_ONLY, MEASURES
 from alignkit.report.figures import INK, Look, Picture, new_figure, render, whole_steps
-from alignkit.report.reading import Stage
+from alignkit.report.panels import panel_names
+from alignkit.report.records import StageRecord
+from alignkit.report.series import SMOOTHED_FROM, Records, Series, series, smoothed
+from alignkit.training.metrics import HELD_OUT, LEARNING_RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HELD_OUT, PROXY, KL = "held_out/", "rollouts/reward", "objective/kl"
-# told in words, or of no use in a picture
-ELSEWHERE = ("step", "tokens_per_second", "memory_gb", "rollouts/seconds")
-MAIN = (PROXY, "rewards/", KL, "rollouts/")
-LAST = ("learning_rate", "grad_norm")
-BASELINE = "held_out/length_only_accuracy"
-MOST_PANELS = 15
-SMOOTHED_FROM = 40  # steps; a shorter run is drawn as it is
+MOST_PANELS, ACROSS = 15, 3
 
 
-@dataclass(frozen=True)
-class Series:
-    """A metric over the steps at which it was measured."""
-
-    steps: tuple[float, ...]
-    values: tuple[float, ...]
-
-
-def series(records: Sequence[Mapping[str, float]], name: str) -> Series:
-    """The metric's finite values."""
-    kept = [record for record in records if has(record, name)]
-    return Series(
-        tuple(float(record["step"]) for record in kept), tuple(float(record[name]) for record in kept)
-    )
-
-
-def has(record: Mapping[str, float], name: str) -> bool:
-    """Whether the record has a finite value of the metric."""
-    return isinstance(record.get(name), int | float) and math.isfinite(record[name])
-
-
-def smoothed(values: Sequence[float]) -> list[float]:
-    """The centred running mean over about a twentieth of the values, fewer at the ends, so that it lags
-    behind nothing.
-    """
-    half = len(values) // 40 if len(values) >= SMOOTHED_FROM else 0
-    means = []
-    for place in range(len(values)):
-        window = values[max(0, place - half) : place + half + 1]
-        means.append(sum(window) / len(window))
-    return means
-
-
-def panel_names(records: Sequence[Mapping[str, float]], terms: Sequence[str] = ()) -> list[str]:
-    """The metrics to draw, in order of interest: losses, rewards, KL, the rest, log-probabilities, the
-    optimizer's.
-
-    A held-out metric shares the panel of its twin in training, and a reward that is the optimised one is
-    drawn once. terms: the objectives of a mixture, whose names stand before those of their metrics.
-    """
-    found = dict.fromkeys(
-        name.removeprefix(HELD_OUT)
-        for record in records
-        for name in record
-        if name != BASELINE and has(record, name)
-    )
-    bare = {name: split_term(name, terms)[1] for name in found}
-    sampled = {name.removesuffix(PROXY) for name in found if bare[name] == PROXY}
-    repeated = {
-        f"{of}{bare[name]}"
-        for name in found
-        for of in sampled
-        if bare[name].startswith("rewards/") and name.startswith(of)
-    }
-    names = [
-        name
-        for name in found
-        if bare[name] not in ELSEWHERE and not (name in repeated and not _differs(records, name, terms))
-    ]
-    return sorted(names, key=lambda name: _interest(bare[name]))
-
-
-def split_term(name: str, terms: Sequence[str]) -> tuple[str, str]:
-    """A metric's name as the objective's prefix, `TERM/` or empty, and the rest."""
-    term = next((f"{term}/" for term in terms if name.startswith(f"{term}/")), "")
-    return term, name.removeprefix(term)
-
-
-def terms_of(stage: Stage) -> list[str]:
-    """The objectives of a mixture; none where there is only one, whose metrics have plain names."""
-    names = [str(term.get("objective")) for term in stage.manifest.inputs.get("terms") or []]
-    return names if len(names) > 1 else []
-
-
-def _interest(name: str) -> int:
-    if name == "loss" or name.endswith("/loss"):
-        return -1
-    if name in LAST or name.startswith("logps/"):
-        return len(MAIN) + 1 + (name in LAST)
-    return next((place for place, start in enumerate(MAIN) if name.startswith(start)), len(MAIN))
-
-
-def curves(stage: Stage, look: Look) -> Picture | None:
-    """Small multiples of the stage's metrics, held-out values beside those of training; None before the first
-    step.
-    """
-    terms = terms_of(stage)
-    known = panel_names(stage.metrics, terms)
+def curves(stage: StageRecord, look: Look) -> Picture | None:
+    """Draw the stage's metrics, with held-out values beside those of training; None before the first step."""
+    known = panel_names(stage)
     names = known[:MOST_PANELS]
     if not names:
         return None
-    figure, axes = new_figure(len(names), across=3, width=3.3, height=2.2)
+    figure, axes = new_figure(len(names), across=ACROSS, width=3.3, height=2.2)
     for panel, name in zip(axes, names, strict=True):
-        _curve(panel, stage.metrics, name, look)
-        term, bare = split_term(name, terms)
-        panel.set_title(f"{term}{measure_label(bare)}", fontsize=9, color=INK, loc="left")
+        _draw(panel, stage.metrics, name, look)
+        panel.set_title(stage.title(name), fontsize=9, color=INK, loc="left")
         whole_steps(panel)
-        if name == "learning_rate":
+        if name == LEARNING_RATE:
             panel.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    for panel in axes[-3:]:
+    for panel in axes[-ACROSS:]:
         panel.set_xlabel("step")
-    baseline = series(stage.metrics, BASELINE)
-    if baseline.values:
-        for panel, name in zip(axes, names, strict=True):
-            if name.endswith(("accuracy", "accuracies")):
-                panel.axhline(
-                    baseline.values[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins"
-                )
-                panel.legend(fontsize=7.5, frameon=False)
-    left_out = (
-        f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl."
-        if len(known) > MOST_PANELS
-        else ""
-    )
-    return render(figure, f"{stage.name}-training", f"Training of {stage.name}, by step.{left_out}")
+    _draw_length_only(stage, dict(zip(names, axes, strict=True)))
+    caption = f"Training of {stage.name}, by step."
+    if len(known) > MOST_PANELS:
+        caption += f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl."
+    return render(figure, f"{stage.name}-training", caption)
 
 
-def _curve(panel: Axes, records: Sequence[Mapping[str, float]], name: str, look: Look) -> None:
+def compared_with_length(stage: StageRecord, names: Sequence[str]) -> list[str]:
+    """Return the metrics that count what “the longer wins” counts: those with its unit."""
+    unit = MEASURES[LENGTH_ONLY].unit
+    return [name for name in names if stage.metric(name).unit == unit]
+
+
+def _draw_length_only(stage: StageRecord, panels: dict[str, Axes]) -> None:
+    """Draw what always preferring the longer completion would get, in the panels that count the same."""
+    baseline = series(stage.metrics, f"{HELD_OUT}{LENGTH_ONLY}").values
+    if not baseline:
+        return
+    for name in compared_with_length(stage, list(panels)):
+        panels[name].axhline(baseline[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins")
+        panels[name].legend(fontsize=7.5, frameon=False)
+
+
+def _draw(panel: Axes, records: Records, name: str, look: Look) -> None:
     training, held_out = series(records, name), series(records, HELD_OUT + name)
     if len(training.values) >= SMOOTHED_FROM:
         panel.plot(training.steps, training.values, color=look.color, alpha=0.25, linewidth=0.8)
     if training.values:
-        label = "training" if held_out.values else None
         panel.plot(
             training.steps,
             smoothed(training.values),
             color=look.color,
             linewidth=1.6,
-            label=label,
+            label="training" if held_out.values else None,
             marker=_dot(training),
         )
     if held_out.values:
@@ -165,16 +77,5 @@ def _curve(panel: Axes, records: Sequence[Mapping[str, float]], name: str, look:
 
 
 def _dot(line: Series) -> str:
-    """A line of one point is only seen with a marker."""
+    """Return the marker of a line: a line of one point is seen only with one."""
     return "o" if len(line.values) == 1 else ""
-
-
-def _differs(records: Sequence[Mapping[str, float]], name: str, terms: Sequence[str]) -> bool:
-    """Whether it was measured and is not the optimised reward under its own name."""
-    proxy = f"{split_term(name, terms)[0]}{PROXY}"
-    return any(
-        has(record, name)
-        and has(record, proxy)
-        and not math.isclose(record[name], record[proxy], abs_tol=1e-9)
-        for record in records
-    )

@@ -1,8 +1,8 @@
-"""Files that survive a crash: atomic writes, verified checkpoints, and the lock on a run's folder.
+"""Keeps the checkpoints of a training stage.
 
-A checkpoint is a folder `step-N` with `tensors.safetensors`, `state.json` and `manifest.json` (SHA-256 of
-both). It is written beside its place, synced, then renamed, so it is either absent or whole; one damaged
-later is named and removed.
+A checkpoint is a folder `step-N` with `tensors.safetensors`, `state.json` and `manifest.json`, which has the
+SHA-256 of both. It is written beside its place, synced and then renamed, so it is either absent or whole. A
+checkpoint that was damaged later is named and removed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
-    """Write `folder/step-N` atomically, then drop all but the newest `keep`; returns the step of the oldest
-    kept.
+    """Write `folder/step-N` atomically, then drop all but the newest `keep`.
+
+    Return the step of the oldest checkpoint that is kept.
     """
     from safetensors.torch import save_file
 
@@ -51,8 +52,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
 
 
 def latest_checkpoint(folder: Path, note: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint. Damaged ones before it are named through `note` and removed: kept, they
-    would count as the newest.
+    """Return the newest whole checkpoint.
+
+    Damaged ones that are newer are named through `note` and removed: if they were kept, they would count as
+    the newest when checkpoints are dropped.
     """
     from safetensors.torch import load_file
 

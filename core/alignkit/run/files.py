@@ -17,7 +17,7 @@ TENSORS, STATE, HASHES = "tensors.safetensors", "state.json", "manifest.json"
 
 
 def find_damage(place: Path) -> str | None:
-    """What is wrong with a folder that `write_verified` wrote, or None."""
+    """Say what is wrong with a folder that `write_verified` wrote; None where nothing is."""
     try:
         hashes = dict(json.loads((place / HASHES).read_text())["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -31,7 +31,7 @@ def find_damage(place: Path) -> str | None:
 
 
 def write_verified(target: Path, write: Callable[[Path], None]) -> None:
-    """`write_folder`, with a manifest of the SHA-256 of each file that `write` leaves; see `find_damage`."""
+    """Write a folder as `write_folder` does, with the SHA-256 of each file for `find_damage`."""
 
     def write_with_hashes(place: Path) -> None:
         write(place)
@@ -69,7 +69,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -84,8 +84,9 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Tell a full disk, and places that cannot be read or written, as the user's to mend; `target` where the
-    error names no file.
+    """Turn a full disk, and places that cannot be read or written, into errors that the user can mend.
+
+    target: the place to name where the error names no file.
     """
     try:
         yield

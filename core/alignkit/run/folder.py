@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignkit.recipe import BASE
+
 MANIFEST = "manifest.json"
 ADAPTER = "adapter"
 SAMPLES, RANKED = "samples.jsonl", "ranked.jsonl"
@@ -83,7 +85,9 @@ class StageFolder:
         return self.path / "evaluation.json"
 
     def target(self, number: int) -> Path:
-        """What an evaluation keeps of its target number `number`, so that it can go on where it was killed."""
+        """What an evaluation keeps of its target number `number`, so that it can go on where it was
+        killed.
+        """
         return self.path / "targets" / f"{number}.json"
 
     @property
@@ -101,6 +105,10 @@ class RunFolder:
     def stage(self, name: str) -> StageFolder:
         """Return the folder of a stage, whether it is there or not."""
         return StageFolder(self.path / name)
+
+    def start(self, stage: str | None) -> Path | None:
+        """Return the adapter that a role starts from: the stage's, or None for the base as it is."""
+        return None if stage in (None, BASE) else self.stage(stage).adapter
 
     @property
     def superseded(self) -> Path:

@@ -1,4 +1,6 @@
-"""Keeps a stage's manifest: what it was made of, how it is told, and the SHA-256 of every file that it left."""
+"""Keeps a stage's manifest: what it was made of, how it is told, and the SHA-256 of every file that it
+left.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class Inputs:
 
     verb: train, sample, label or evaluate. settings: the stage's, as its recipe gives them. terms: a training
     stage's objectives. code: the SHA-256 of each plugin's file that the stage uses. model: the recipe's, with
-    `content`, which tells bases apart wherever they lie. reads: the fingerprint of each stage and data it needs.
+    `content`, which tells bases apart wherever they lie. reads: the fingerprint of each stage and data it
+    needs.
     """
 
     alignkit: str
@@ -59,7 +62,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a stage. line: what it does, in one line. metrics: how each of its numbers is called."""
+    """What is known of a stage. line: what it does, in one line. metrics: how each of its numbers is
+    called.
+    """
 
     fingerprint: str
     inputs: Inputs

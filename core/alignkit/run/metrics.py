@@ -8,9 +8,7 @@ from pathlib import Path
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one line a record, each with its step; a resumed run first drops the lines after its
-    checkpoint.
-    """
+    """Appends a line per record to `metrics.jsonl`. A resumed run first drops what its checkpoint lacks."""
 
     def __init__(self, path: Path, resume_step: int) -> None:
         self.path = path
@@ -25,7 +23,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """All whole records; a line that a crash cut off is left out."""
+    """Return all whole records; a last line that a crash cut off is left out."""
     if not path.is_file():
         return []
     lines = path.read_text().splitlines()

@@ -1,1 +1,1 @@
-"""The rollout engine: completions for prompts, a function of the seed."""
+"""Draws completions of prompts: the engine's sampler, and the lookup of samplers that plugins bring."""

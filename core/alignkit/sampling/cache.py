@@ -1,4 +1,7 @@
-"""A key-value cache that appends in place: transformers' own copies the whole past at every token."""
+"""Defines a key-value cache that appends in place, as transformers' own copies the whole past at every token.
+
+Dimensions: B sequences of the batch, L columns of the cache.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from transformers.cache_utils import DynamicLayer
 
 
 class GrowingLayer(DynamicLayer):
-    """One layer's keys and values, (B, heads, L, head size): views of buffers that hold `columns` columns."""
+    """One layer's keys and values, (B, heads, L, head size), in buffers with room for `columns` columns."""
 
     def __init__(self, columns: int) -> None:
         super().__init__()
@@ -20,7 +23,7 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append columns, and return all keys and values."""
+        """Append columns; return all keys and values."""
         length = self.get_seq_length()
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -38,7 +41,7 @@ class GrowingLayer(DynamicLayer):
             new.unflatten(0, (-1, repeats)).copy_(past[:, None, :, :length])
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep the sequences `indices` (B',), moved to the front of the same buffers."""
+        """Keep the sequences at `indices` (B',) and move them to the front of the same buffers."""
         length = self.get_seq_length()
         kept = [past[indices] for past in self._view(length)]
         self.buffers = tuple(buffer[: len(indices)] for buffer in self.buffers)
@@ -46,19 +49,20 @@ class GrowingLayer(DynamicLayer):
             new.copy_(past)
 
     def _room(self, batch: int, like: Tensor) -> Tensor:
-        """An empty buffer for `batch` sequences, otherwise of the shape and kind of `like`."""
+        """Make an empty buffer for `batch` sequences, otherwise of the shape and dtype of `like`."""
         return like.new_empty(batch, like.shape[1], self.columns, like.shape[3])
 
     def _view(self, length: int) -> tuple[Tensor, Tensor]:
-        """The first `length` columns, which become the layer's keys and values."""
+        """Make the first `length` columns the layer's keys and values, and return them."""
         keys, values = (buffer[:, :, :length] for buffer in self.buffers)
         self.keys, self.values = keys, values
         return keys, values
 
 
 def growing_cache(config: Any, columns: int) -> DynamicCache:
-    """An empty cache for a model of this config; layers that attend to everything get room for `columns`
-    columns.
+    """Return an empty cache for a model with this config.
+
+    Layers that attend to everything get room for `columns` columns.
     """
     cache = DynamicCache(config=config)
     cache.layers = [GrowingLayer(columns) if type(layer) is DynamicLayer else layer for layer in cache.layers]
@@ -66,5 +70,5 @@ def growing_cache(config: Any, columns: int) -> DynamicCache:
 
 
 def is_plain(cache: DynamicCache) -> bool:
-    """Whether every layer attends to everything: no sliding window, no recurrent state."""
+    """Return whether every layer attends to everything: no sliding window, no recurrent state."""
     return all(type(layer) is GrowingLayer for layer in cache.layers)

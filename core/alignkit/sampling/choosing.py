@@ -1,4 +1,7 @@
-"""Chooses the next token from the model's logits. Dimensions: B samples of the batch, V vocabulary."""
+"""Chooses the next token of each sample from the model's logits.
+
+Dimensions: B samples of the batch, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from alignkit.sampler import Sampling
 def choose(
     logits: Tensor, uniform: Tensor, settings: Sampling, never: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """One token id a row and its log-probability under softmax(logits), both (B,).
+    """Return one token id per row and its log-probability under softmax(logits), both (B,).
 
-    The token inverts at `uniform` the cumulative distribution of softmax(logits / temperature), cut by
-    `settings`' top_k, top_p and min_p, in this order. Tokens as likely as the least likely one that is kept
-    stay too. Temperature 0 takes the likeliest token. logits (B, V); uniform (B,) in [0, 1); never (E,): ids
-    that are not chosen. The log-probability is fp32 and knows none of the cuts.
+    logits: (B, V). uniform: (B,), in [0, 1). never: (E,), ids that are not chosen. The token is the one at
+    which the cumulative distribution of softmax(logits / temperature), cut by the settings' top_k, top_p and
+    min_p in this order, first exceeds `uniform`. Tokens as likely as the least likely token that is kept are
+    kept too. Temperature 0 takes the most likely token. The log-probability is fp32, at temperature 1 and
+    without cuts.
     """
     logits = logits.float()
     plain = settings.temperature == 1 and never is None
@@ -29,10 +33,10 @@ def choose(
         chosen = logits.argmax(-1, keepdim=True)
     else:
         peak = logits.amax(-1, keepdim=True)
-        # In place where possible: fresh memory of this size costs more than the arithmetic.
-        # (B, V): probabilities up to a factor, the largest 1
+        # (B, V): probabilities up to a factor; the largest is 1. They are changed in place where possible,
+        # because fresh memory of this size costs more than the arithmetic.
         weights = (logits - peak).div_(settings.temperature).exp_()
-        if normalizer is None:  # the same exponentials, so a sum is all it takes
+        if normalizer is None:  # their sum is the softmax's own normalizer
             normalizer = weights.sum(-1, keepdim=True).log_() + peak
         chosen = _invert(_cut(weights, logits, settings), uniform)
     assert normalizer is not None
@@ -40,9 +44,9 @@ def choose(
 
 
 def _cut(weights: Tensor, logits: Tensor, settings: Sampling) -> Tensor:
-    """`weights` (B, V), changed in place: 0 where top_k, top_p or min_p leaves a token out."""
+    """Set `weights` (B, V) to 0, in place, where top_k, top_p or min_p leaves a token out; return them."""
     if 0 < settings.top_k < weights.shape[-1]:
-        # By the logits: tokens that differ there may have got equal weights by rounding.
+        # Compare logits: different logits may have become equal weights by rounding.
         least = logits.topk(settings.top_k, dim=-1, sorted=True).values[:, -1:]
         weights.masked_fill_(logits < least, 0.0)
     if settings.top_p < 1:
@@ -53,27 +57,32 @@ def _cut(weights: Tensor, logits: Tensor, settings: Sampling) -> Tensor:
 
 
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
-    """The token (B, 1) at which the cumulative weights, made in the place of `weights` (B, V), exceed their
-    share `uniform` (B,).
+    """Return the token (B, 1) at which the cumulative weights exceed the share `uniform` (B,) of their total.
+
+    The cumulative weights overwrite `weights` (B, V).
     """
     cumulative = weights.cumsum_(-1)
     total = cumulative[:, -1:]
-    # Strictly below the total, whatever the rounding, so that the token found has a probability above 0.
+    # Rounding must not bring the target to the total, so that the token found has a probability above 0.
     target = torch.minimum(uniform[:, None] * total, total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulative, target, right=True)
 
 
 def _nucleus(weights: Tensor, top_p: float) -> None:
-    """Set `weights` (B, V) to 0 outside the nucleus. Tokens as likely as its least likely one stay too."""
+    """Set `weights` (B, V) to 0 outside the nucleus.
+
+    The nucleus is the fewest most likely tokens whose probabilities add up to top_p. Tokens as likely as its
+    least likely token are kept too.
+    """
     total = weights.sum(-1, keepdim=True)  # (B, 1)
-    # Tokens below this share have less than 1 - top_p together, so none is in the nucleus: sorting all V
-    # would be slow.
+    # Sorting all V tokens would be slow. Tokens below this share have less than 1 - top_p together, so they
+    # are not in the nucleus.
     rows, tokens = (weights >= total * ((1 - top_p) / weights.shape[-1])).nonzero(as_tuple=True)
     count = torch.bincount(rows, minlength=len(weights))
     place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
     candidates = weights.new_zeros(len(weights), int(count.max()))
     candidates[rows, place] = weights[rows, tokens]
     candidates = candidates.sort(-1, descending=True).values
-    likelier = candidates.cumsum(-1) - candidates  # what the tokens before each have together
+    likelier = candidates.cumsum(-1) - candidates  # the sum of the more likely tokens' weights
     least = candidates.masked_fill(likelier >= total * top_p, math.inf).amin(-1, keepdim=True)
     weights.masked_fill_(weights < least, 0.0)

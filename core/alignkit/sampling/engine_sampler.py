@@ -1,4 +1,4 @@
-"""alignkit's own sampler, registered through the hook that plugins use."""
+"""Registers alignkit's own sampler, through the entry point and the hook that plugins use."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from alignkit.hookspecs import hookimpl
 from alignkit.sampler import Drawn, Progress, Sampler, Sampling, Weights
 
 if TYPE_CHECKING:
-    from alignkit.sampling.merged import MergedCopy
+    from alignkit.sampling.merged import MergedModel
 
 
 class EngineSampler(Sampler):
-    """The rollout engine of `alignkit.sampling.engine`, on the model that trains.
+    """Samples with the rollout engine of `alignkit.sampling.engine`, from the model that trains.
 
-    weights auto: a merged copy where it fits into the free memory twice, kept for the sampler's life and made
-    anew at each `sample`. Where merging would change nothing, an unquantized base without an adapter, the
-    base itself.
+    With the weights `auto` it samples from a merged model where the free memory has room for two of them. The
+    merged model is kept as long as the sampler, and its weights are set anew at each `sample`. An unquantized
+    base without an adapter needs no merging, so it is sampled from directly.
     """
 
     name = "engine"
 
     def __init__(self, roles: Any, weights: Weights = "auto") -> None:
         super().__init__(roles, weights)
-        self._copy: MergedCopy | None = None
-        # found out once: a sampler that changed its weights midway would change its samples' rounding
-        self._fits: bool | None = None
+        self._merged: MergedModel | None = None
+        # Decided once: other weights midway would change the rounding of the samples.
+        self._can_merge: bool | None = None
 
     def sample(
         self,
@@ -39,7 +39,7 @@ class EngineSampler(Sampler):
         numbers: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> list[list[Drawn]]:
-        """Completion k of prompt i at [i][k]; see `alignkit.sampling.engine.sample` for what decides it."""
+        """Return completion k of prompt i at [i][k]; see `alignkit.sampling.engine.sample`."""
         from alignkit.sampling.engine import sample
 
         base = self.roles.base
@@ -56,7 +56,7 @@ class EngineSampler(Sampler):
             )
 
     def _text(self, ids: list[int]) -> str:
-        """The text in which stop strings are looked for, special tokens spelled out."""
+        """Return the text in which stop strings are looked for, with special tokens written out."""
         return str(
             self.roles.base.tokenizer.decode(
                 ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -64,39 +64,44 @@ class EngineSampler(Sampler):
         )
 
     def _model(self, role: str) -> AbstractContextManager[Any]:
-        """The model to sample from: the copy with the role's adapter merged in, or the base with the adapter
-        active.
-        """
-        copy = self._merged(role)
-        return self.roles.active(role) if copy is None else nullcontext(copy.load(role))
+        """Give the model to sample from: the merged model, or the base with the role's adapter active."""
+        if not self._merges(role):
+            return self.roles.active(role)
+        from alignkit.sampling.merged import MergedModel
 
-    def _merged(self, role: str) -> MergedCopy | None:
-        """The copy where it is to be used."""
-        from alignkit.sampling.merged import MARGIN, MergedCopy, fits, free, is_quantized, mergeable
+        if self._merged is None:
+            self._merged = MergedModel(self.roles)
+        return nullcontext(self._merged.load(role))
+
+    def _merges(self, role: str) -> bool:
+        """Return whether to sample from the merged model.
+
+        Raises UserError where the weights `merged` are asked for and cannot be made.
+        """
+        from alignkit.sampling.merged import bytes_free, bytes_needed, fits, is_quantized, mergeable
 
         base = self.roles.base
-        if self.weights == "quantized" or (self.roles.roles[role].adapter is None and not is_quantized(base)):
-            return None
-        if self._fits is None:
-            self._fits = mergeable(base) and fits(base, base.device)
-        if not self._fits and self.weights == "merged" and not mergeable(base):
+        bare = self.roles.roles[role].adapter is None
+        if self.weights == "quantized" or (bare and not is_quantized(base)):
+            return False
+        if self._can_merge is None:
+            self._can_merge = mergeable(base) and fits(base, base.device)
+        if self._can_merge or self.weights == "auto":
+            return self._can_merge
+        if not mergeable(base):
             raise UserError(
-                "the adapters of this base's experts cannot be merged into a copy",
-                hint="Sample with quantized weights.",
+                "the adapters of this base's experts cannot be merged into a copy of the base",
+                hint="Sample with the weights `quantized`.",
             )
-        if not self._fits and self.weights == "merged":
-            need, found = MARGIN * MergedCopy.bytes(base) / 2**30, free(base.device) / 2**30
-            raise UserError(
-                f"no room for merged weights on {base.device}: {need:.1f} GiB are needed (the copy twice), "
-                f"{found:.1f} GiB are free",
-                hint="Sample with quantized weights, or free memory.",
-            )
-        if self._fits and self._copy is None:
-            self._copy = MergedCopy(self.roles)
-        return self._copy
+        need, found = bytes_needed(base) / 2**30, bytes_free(base.device) / 2**30
+        raise UserError(
+            f"no room for merged weights on {base.device}: {need:.1f} GiB are needed (twice the copy of the "
+            f"base), {found:.1f} GiB are free",
+            hint="Sample with the weights `quantized`, or free memory.",
+        )
 
 
 @hookimpl
 def register_samplers(register: Callable[..., None]) -> None:
-    """Register `engine`."""
+    """Register the sampler `engine`."""
     register(EngineSampler)

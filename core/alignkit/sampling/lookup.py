@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 def make_sampler(
     registry: Registry, name: str, roles: Roles, weights: Weights = "auto", *, where: str | None = None
 ) -> Sampler:
-    """The sampler registered as `name`, on `roles`; see `find_sampler`."""
+    """Return the sampler registered as `name`, made for `roles`; see `find_sampler`."""
     return find_sampler(registry, name, where)(roles, weights)
 
 
 def find_sampler(registry: Registry, name: str, where: str | None = None) -> type[Sampler]:
-    """The class registered as `name`. Raises UserError, at the key path `where`, for no such sampler or one
-    that cannot be used here.
+    """Return the class registered as `name`.
+
+    Raises UserError, at the key path `where`, where there is no such sampler or it cannot be used here.
     """
     cls = registry.samplers.get(name, where)
     missing = cls.missing()

@@ -1,10 +1,11 @@
-"""An unquantized copy of the base with a role's adapter merged in: decoding through a quantized base
-dequantizes it at every token.
+"""Makes an unquantized model of the base with a role's adapter merged in.
+
+A quantized base dequantizes its weights at every token; the merged model does not.
 """
 
 from __future__ import annotations
 
-import copy
+from copy import deepcopy
 from typing import Any, cast
 
 import psutil
@@ -18,29 +19,31 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alignkit.models.base import Base
-from alignkit.models.roles import Roles
+from alignkit.sampler import SampledRoles
 
-# the copy may take a half of the free memory: training, or the cache of keys and values, needs the rest
+# The merged model may take half of the free memory; training, or the key-value cache, needs the rest.
 MARGIN = 2
 
 
-class MergedCopy:
-    """A plain causal language model beside the base, in the dtype that the base computes in. `load` fills
-    it.
+class MergedModel:
+    """A plain causal language model beside the base, in the dtype that the base computes in.
+
+    `load` fills its weights.
     """
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: SampledRoles) -> None:
         self.roles = roles
         self.model = _unfilled(roles.base)
 
     @torch.no_grad()
     def load(self, role: str) -> PreTrainedModel:
-        """The copy, all its weights made anew: W + scaling·B·A, added in fp32, of the role's adapter as it is
-        now.
+        """Set all weights from the role's adapter as it is now, and return the model.
+
+        A weight is W + scaling·B·A, added in fp32.
         """
         adapter = self.roles.roles[role].adapter
         base: Any = self.roles.base.model
-        # the parameters filled so far, and whether an adapter changed them
+        # the parameters that are filled, and whether the adapter changed them
         adapted: dict[nn.Parameter, bool] = {}
         for path, module in self.model.named_modules():
             source = base.get_submodule(path)
@@ -50,7 +53,7 @@ class MergedCopy:
                 if parameter in adapted:
                     if change is None and not adapted[parameter]:
                         continue
-                    # Tied embeddings of which an adapter changes one: from here on the copy has two.
+                    # The adapter changes one of two tied embeddings: from now on this model has two.
                     parameter = nn.Parameter(torch.empty_like(parameter), requires_grad=False)
                     module.register_parameter(name, parameter)
                 weight = _plain(layer, name)
@@ -63,25 +66,31 @@ class MergedCopy:
 
     @staticmethod
     def bytes(base: Base) -> int:
-        """The memory of a copy's weights."""
+        """Return the memory that the weights of a merged model take, in bytes."""
         weights = (weight for name, weight in base.model.named_parameters() if "lora_" not in name)
         return base.dtype.itemsize * sum(_size(weight) for weight in weights)
 
 
 def mergeable(base: Base) -> bool:
-    """Whether `load` knows how the base's adapters change it: PEFT wraps the parameters of experts, which are
-    no layer's `weight`.
+    """Return whether `load` knows how the base's adapters change it.
+
+    It does not know adapters of experts: PEFT wraps their parameters, which are not the `weight` of a layer.
     """
     return not any(isinstance(module, ParamWrapper) for module in base.model.modules())
 
 
 def fits(base: Base, device: torch.device) -> bool:
-    """Whether a copy fits into the free memory of `device` twice."""
-    return MARGIN * MergedCopy.bytes(base) <= free(device)
+    """Return whether the free memory of `device` has room for `MARGIN` merged models."""
+    return bytes_needed(base) <= bytes_free(device)
 
 
-def free(device: torch.device) -> int:
-    """Free bytes: of a GPU, what PyTorch keeps without using it counts as free."""
+def bytes_needed(base: Base) -> int:
+    """Return the free memory, in bytes, without which no merged model is made."""
+    return MARGIN * MergedModel.bytes(base)
+
+
+def bytes_free(device: torch.device) -> int:
+    """Return the free memory in bytes. Memory of a GPU that PyTorch holds without using it counts as free."""
     if device.type == "cuda":
         return (
             torch.cuda.mem_get_info(device)[0]
@@ -92,34 +101,35 @@ def free(device: torch.device) -> int:
 
 
 def is_quantized(base: Base) -> bool:
-    """Whether any weight of the base is stored in 4 or 8 bits."""
+    """Return whether any weight of the base is stored in 4 or 8 bits."""
     return any(isinstance(weight, Params4bit | Int8Params) for weight in base.model.parameters())
 
 
 def _unfilled(base: Base) -> PreTrainedModel:
-    """A model of the base's architecture, its weights not yet set, its other tensors (rotary frequencies) as
-    its own code makes them.
+    """Return a model of the base's architecture whose weights are not set yet.
+
+    Its other tensors, such as rotary frequencies, are as its own code makes them.
     """
-    config: Any = copy.deepcopy(base.model.config)
+    config: Any = deepcopy(base.model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     attention = "sdpa" if base.model._supports_sdpa else "eager"
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=base.dtype, attn_implementation=attention)
     model.tie_weights()
-    rooms: dict[nn.Parameter, nn.Parameter] = {}  # tied parameters share one
+    empty: dict[nn.Parameter, nn.Parameter] = {}  # tied parameters share one
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter not in rooms:
-                rooms[parameter] = nn.Parameter(
+            if parameter not in empty:
+                empty[parameter] = nn.Parameter(
                     torch.empty_like(parameter, device=base.device), requires_grad=False
                 )
-            module.register_parameter(name, rooms[parameter])
+            module.register_parameter(name, empty[parameter])
     return model.to(base.device).eval()
 
 
 def _change(source: Any, adapter: str | None) -> Tensor | None:
-    """What the adapter adds to the weight of its layer, None where it adds nothing."""
+    """Return what the adapter adds to the weight of its layer; None means nothing."""
     adapted = (
         adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
     )
@@ -127,19 +137,19 @@ def _change(source: Any, adapter: str | None) -> Tensor | None:
 
 
 def _plain(layer: nn.Module, name: str) -> Tensor:
-    """A parameter of a layer of the base, dequantized."""
+    """Return a parameter of a layer of the base, dequantized."""
     weight = getattr(layer, name)
     if isinstance(weight, Params4bit):
         return dequantize_4bit(weight.data, weight.quant_state)
     if isinstance(weight, Int8Params):
         state: Any = layer.state
-        scales = weight.SCB if state.SCB is None else state.SCB  # bitsandbytes moves them at the first use
+        scales = weight.SCB if state.SCB is None else state.SCB  # bitsandbytes moves them at first use
         return int8_vectorwise_dequant(weight.data, scales.to(weight.device))
     return weight
 
 
 def _size(weight: nn.Parameter) -> int:
-    """How many numbers a parameter stands for; two of 4 bits share a byte."""
+    """Return how many numbers a parameter stands for; two numbers of 4 bits share a byte."""
     if not isinstance(weight, Params4bit):
         return weight.numel()
     state: Any = weight.quant_state

@@ -1,4 +1,4 @@
-"""For a method's author: `check_objective`, the conformance suite.
+"""Gives the author of a method `check_objective`, the conformance suite.
 
 from alignkit.testing import check_objective
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class StepGradient:
     """The gradient of one optimizer step: Σ over objectives of λ · (summed gradient ÷ summed weight).
 
-    Micro-batches add gradients of weighted sums to `.grad`; `close_term` divides them by the term's total
-    weight over all micro-batches, so no cut into micro-batches changes the result.
+    Micro-batches add the gradients of weighted sums to `.grad`. `close_term` divides them by the term's total
+    weight over all micro-batches. So the result does not depend on how the step is cut into micro-batches.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
@@ -20,8 +20,9 @@ class StepGradient:
             parameter.grad = None
 
     def close_term(self, factor: float, weight: float) -> None:
-        """Fold what `.grad` holds into the step's gradient, times factor ÷ weight; a term without weight adds
-        nothing.
+        """Add what `.grad` holds, times factor ÷ weight, to the step's gradient.
+
+        A term without weight adds nothing.
         """
         for name, parameter in self.parameters.items():
             gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
@@ -30,7 +31,7 @@ class StepGradient:
             parameter.grad = None
 
     def finish(self, max_norm: float) -> float:
-        """Put the gradient into `.grad`, clipped to `max_norm`; returns its norm before clipping."""
+        """Put the gradient into `.grad`, clipped to `max_norm`; return its norm before clipping."""
         for name, parameter in self.parameters.items():
             parameter.grad = self.total[name]
         return float(nn.utils.clip_grad_norm_(self.parameters.values(), max_norm))

@@ -14,7 +14,10 @@ from alignkit.recipe import Training
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
-    """AdamW by the recipe: torch's fused one, or bitsandbytes' with 8-bit (and paged) state."""
+    """Make AdamW as the recipe says: torch's, or bitsandbytes' with 8-bit state, paged or not.
+
+    Raises UserError for paged state without a CUDA device.
+    """
     options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(parameters, fused=True, **options)
@@ -32,8 +35,9 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: Training) -> to
 
 
 def learning_rate(settings: Training, step: int, steps: int) -> float:
-    """The rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then constant, linear or half a
-    cosine to 0.
+    """Return the rate of optimizer step `step` (from 0) of `steps`.
+
+    It rises linearly during the warm-up. Then it stays, or falls to 0 linearly or as half a cosine.
     """
     warmup = round(settings.warmup * steps) if settings.warmup < 1 else min(int(settings.warmup), steps)
     if step < warmup:
@@ -46,8 +50,9 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state, flat by `index/key` (bitsandbytes nests another level), as tensors and numbers:
-    nothing needs pickle.
+    """Return the optimizer's state as tensors and numbers, so that nothing needs pickle.
+
+    Both are flat, by `index/key`; bitsandbytes nests another level, `index/key/key`.
     """
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}

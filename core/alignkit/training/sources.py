@@ -1,76 +1,102 @@
-"""Where an optimizer step's groups come from: fixed data here, the policy's own samples in
-`alignkit.rollouts`.
-"""
+"""Says where the groups of an optimizer step come from; fixed data is here, rollouts are in `rollouts.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
-from alignkit.data.order import step_indices
+from alignkit.data.order import step_indices, steps_per_epoch
 from alignkit.data.rows import Rows
 from alignkit.example import Group
+from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
+from alignkit.models.roles import Roles
+from alignkit.objective import Objective
+from alignkit.recipe import Training
+
+Progress = Callable[[int, int], None]
 
 
 class Source(Protocol):
-    """Groups for each step, and the signals that need no computing any more. `names`: the roles of those
-    signals.
+    """Gives the groups of each step, and those signals that need not be computed any more.
+
+    names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once.
     """
 
     names: tuple[str, ...]
+    steps_per_epoch: int
 
     @property
     def groups(self) -> Sequence[Group]:
         """The groups that `indices` counts."""
         ...
 
-    def open(self, steps: int, show: Callable[[int, int], None]) -> None:
-        """What is done once before training."""
+    def open(self, steps: int, progress: Progress) -> None:
+        """Do what is done once, before the first step."""
         ...
 
     def begin(self, step: int) -> dict[str, float]:
-        """Make ready what step `step` (from 0) needs; returns metrics of it."""
+        """Make ready what step `step` (from 0) needs; return metrics of it."""
         ...
 
     def indices(self, step: int) -> list[int]:
-        """The groups of the step."""
+        """Return the groups of the step."""
         ...
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The known signals of these groups, laid out as the rows' batch is."""
+        """Return the known signals of these groups, laid out as the rows' batch is: (N, T) or (N,)."""
         ...
 
     def forget_before(self, step: int) -> None:
-        """No run will be resumed from before `step`."""
+        """Drop what only steps before `step` need: no run will be resumed from there."""
         ...
 
 
 class FixedSource:
-    """Data that does not change: shuffled anew each epoch, signals of frozen roles computed once."""
+    """Data that does not change: shuffled anew in each epoch, signals of frozen roles computed once."""
 
     def __init__(self, groups: Sequence[Group], cache: FrozenSignals, seed: int, batch_size: int) -> None:
         self.groups, self.cache, self.seed, self.batch_size = groups, cache, seed, batch_size
         self.names = cache.names
+        self.steps_per_epoch = steps_per_epoch(len(groups), batch_size)
 
-    def open(self, steps: int, show: Callable[[int, int], None]) -> None:
+    def open(self, steps: int, progress: Progress) -> None:
         """Compute the signals of frozen roles for the groups that will be visited."""
         if self.names:
-            self.cache.compute(sorted({index for step in range(steps) for index in self.indices(step)}), show)
+            visited = {index for step in range(steps) for index in self.indices(step)}
+            self.cache.compute(sorted(visited), progress)
 
     def begin(self, step: int) -> dict[str, float]:
-        """Nothing."""
+        """Do nothing: everything is there."""
         return {}
 
     def indices(self, step: int) -> list[int]:
-        """The groups of the step, a function of (seed, step)."""
+        """Return the groups of the step, a function of (seed, step)."""
         return step_indices(self.seed, step, len(self.groups), self.batch_size)
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:
-        """The cached signals."""
+        """Return the cached signals."""
         return self.cache.attach(rows, indices)
 
     def forget_before(self, step: int) -> None:
-        """Nothing."""
+        """Keep everything: each epoch needs it again."""
+
+
+def fixed_source(
+    objective: Objective,
+    groups: Sequence[Group],
+    roles: Roles,
+    settings: Training,
+    *,
+    folder: Path,
+    seed: int,
+    note: Callable[[str], None],
+) -> FixedSource:
+    """Make the source of an objective's groups; `folder` keeps the signals of roles that it only reads."""
+    frozen = sorted(role for role in objective.reads if not roles.roles[role].trainable)
+    budget = forward_budget(settings.micro_batch_tokens)
+    cache = FrozenSignals(folder, roles, frozen, groups, budget, note)
+    return FixedSource(groups, cache, seed, settings.batch_size)

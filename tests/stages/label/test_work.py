@@ -9,9 +9,11 @@ from tiny_tokenizers import byte_tokenizer
 from alignkit import UserError
 from alignkit.data.tokenizing import Tokenization
 from alignkit.recipe import DataEntry, Label
-from alignkit.rewards.kinds import WeightedReward
-from alignkit.stages.label.work import run_label
-from alignkit.stages.plan import PlannedStage
+from alignkit.rewards.kinds import RegisteredReward, WeightedReward
+from alignkit.run.folder import RunFolder
+from alignkit.stages.data import StageData
+from alignkit.stages.label.plan import PlannedLabel
+from alignkit.stages.label.work import work_on_label
 
 
 def row(prompt, *completions):
@@ -21,31 +23,32 @@ def row(prompt, *completions):
 ROWS = ["{", row("q", "a", "bb"), row("r", "x" * 90), row("s", "", "c"), row("t", "d")]
 
 
+def length(prompts, completions, **columns):
+    return [len(text) for text in completions]
+
+
 @pytest.fixture
 def label(tmp_path):
     """Labels rows by their length; returns the stage's result, the lines written and the notes shown."""
 
     def label(*lines, **settings):
-        data, notes = tmp_path / "rows.jsonl", []
-        data.write_text("".join(line + "\n" for line in lines))
-        shop = SimpleNamespace(
-            data=lambda name: DataEntry(path=str(data), **settings),
-            tokenization=lambda max_length: Tokenization(byte_tokenizer(), max_length),
-            registry=SimpleNamespace(formats=SimpleNamespace(items={})),
+        rows, notes = tmp_path / "rows.jsonl", []
+        rows.write_text("".join(line + "\n" for line in lines))
+        entries = {"drawn": DataEntry(path=str(rows), **settings)}
+        base = SimpleNamespace(
+            tokenization=lambda max_length, room: Tokenization(byte_tokenizer(), max_length)
+        )
+        context = SimpleNamespace(
+            data=StageData(entries, RunFolder(tmp_path), base, {}, notes.append),  # type: ignore[arg-type]
             display=SimpleNamespace(note=notes.append),
-            folder=tmp_path,
             seed=0,
         )
-        stage = Label.model_validate({"label": "drawn", "by": "length", "max_length": 64})
-        length = WeightedReward(
-            "length", call=lambda prompts, completions, **columns: [len(text) for text in completions]
-        )
-        result = run_label(PlannedStage("ranked", stage, rewards=(length,)), shop, tmp_path)
-        return (
-            result,
-            [json.loads(line) for line in (tmp_path / "ranked.jsonl").read_text().splitlines()],
-            notes,
-        )
+        wanted = Label.model_validate({"label": "drawn", "by": "length", "max_length": 64})
+        rewards = (WeightedReward(RegisteredReward("length", length)),)
+        folder = RunFolder(tmp_path).stage("ranked")
+        stage = PlannedLabel("ranked", wanted, ("drawn",), rewards)
+        result = work_on_label(stage, context, folder)  # type: ignore[arg-type]
+        return result, [json.loads(line) for line in folder.ranked.read_text().splitlines()], notes
 
     return label
 

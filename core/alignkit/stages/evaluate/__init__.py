@@ -1,1 +1,1 @@
-"""TODO."""
+"""The verb `evaluate`: its plan, and the work on policies and on reward models."""

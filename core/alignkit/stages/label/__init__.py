@@ -1,1 +1,1 @@
-"""TODO."""
+"""The verb `label`: its plan, and the work."""

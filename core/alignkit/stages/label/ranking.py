@@ -8,19 +8,20 @@ from typing import Protocol
 
 
 class Uniform(Protocol):
-    """What a ranking needs of a random generator; `random.Random` and `numpy.random.Generator` have it."""
+    """A random generator; those of `random` and of `numpy.random` are one."""
 
     def random(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         ...
 
 
 def rank(scores: Sequence[float], noise: float, rng: Uniform) -> list[float]:
-    """The rank of each of a group's scores, 0 the best. Without noise, equal scores share the better rank.
+    """Return the rank of each of a group's scores; 0 is the best.
 
-    With noise τ > 0, a draw of the Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs
-    follow P(i before j) = sigmoid((sᵢ - sⱼ) / τ): the order of sᵢ / τ + gᵢ, gᵢ independent Gumbel variables
-    (Yellott, 1977, doi:10.1016/0022-2496(77)90026-8).
+    Without noise, equal scores share the better rank. With noise τ > 0, the ranks are a draw of the
+    Plackett–Luce model (Plackett, 1975, doi:10.2307/2346567), whose pairs follow P(i before j) = σ((sᵢ − sⱼ)
+    / τ). It is the order of sᵢ / τ + gᵢ, where the gᵢ are independent Gumbel variables (Yellott, 1977,
+    doi:10.1016/0022-2496(77)90026-8). Raises ValueError for noise below 0.
     """
     if noise < 0:
         raise ValueError(f"noise is a temperature, 0 or more; found {noise}")

@@ -1,115 +1,76 @@
-"""`label`: ranks completions by a reward, with or without the noise of a human choice."""
+"""Does `label`: ranks completions by a reward, with or without the noise of a human choice."""
 
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alignkit import recipe
-from alignkit.data.checking import select
-from alignkit.data.loading import with_same_extra
-from alignkit.data.messages import is_blank
-from alignkit.data.reading import read_examples
-from alignkit.data.report import Report, Tally, enforce
+from alignkit.data.checking import Completions, select
+from alignkit.data.loading import Dataset
 from alignkit.errors import UserError
-from alignkit.example import BadExample, Example, Group
-from alignkit.rewards.scoring import Scorer
+from alignkit.models.computing import forward_budget
+from alignkit.rewards.models import RewardModels
+from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.run.files import write_text
+from alignkit.run.folder import StageFolder
+from alignkit.stages.context import RunContext
+from alignkit.stages.label.plan import PlannedLabel
 from alignkit.stages.label.ranking import rank
-from alignkit.stages.plan import PlannedStage
-from alignkit.stages.sample.work import line
-from alignkit.stages.workshop import RANKED, Workshop
-
-BUDGET = 4096  # tokens a reward model scores at once
+from alignkit.stages.rows import as_row
 
 
-def run_label(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
-    """Write `ranked.jsonl`: the completions with the reward's scores, ranked by it, with the noise of a
-    Plackett–Luce choice if asked.
-    """
-    stage = planned.stage
-    assert isinstance(stage, recipe.Label)
-    examples, groups, report, blank = _read(shop, stage)
-    with shop.roles() if any(reward.call is None for reward in planned.rewards) else nullcontext() as roles:
-        scores = Scorer(planned.rewards, roles, shop.folder, BUDGET)(examples, groups)
-    generator = np.random.default_rng(shop.seed)
-    lines, kept, abstained = [], [], 0
-    for example, totals in zip(examples, scores.total, strict=True):
-        judged = [k for k, total in enumerate(totals) if total is not None]
-        abstained += len(totals) - len(judged)
-        if judged:
-            values = [total for total in totals if total is not None]
+def work_on_label(stage: PlannedLabel, context: RunContext, folder: StageFolder) -> dict[str, Any]:
+    """Write `ranked.jsonl`: the completions with their rewards, and ranked by them."""
+    dataset = context.data.load(stage.settings.label, Completions, stage.settings.max_length)
+    scores = _score(stage, context, dataset)
+    generator = np.random.default_rng(context.seed)
+    rows, kept = [], []
+    for example, totals in zip(dataset.examples, scores.total, strict=True):
+        scored = [place for place, total in enumerate(totals) if total is not None]
+        values = [total for total in totals if total is not None]
+        if scored:
+            ranks = rank(values, stage.settings.noise, generator)
+            rows.append(as_row(select(example, scored), ranks=ranks, rewards=values))
             kept += values
-            lines.append(
-                line(select(example, judged), ranks=rank(values, stage.noise, generator), rewards=values)
-            )
-    if not lines:
+    if not rows:
         raise UserError(
             "the reward abstained from every completion",
-            where=f"stages.{planned.name}",
+            where=f"stages.{stage.name}",
             hint="Nothing is left to learn from.",
         )
-    write_text(
-        folder / RANKED, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in lines)
-    )
-    mean, names = float(np.mean(kept)), " + ".join(reward.name for reward in planned.rewards)
-    dropped = sum(reason.count for reason in report.dropped.values())
-    left_out = (
-        f"; left out: {dropped} bad rows, {blank} empty, {abstained} without an opinion"
-        if dropped or blank or abstained
-        else ""
-    )
-    shop.display.note(
-        f"{len(kept)} completions of {len(lines)} prompts ranked by {names}, mean {mean:.3f}{left_out}"
-    )
-    counts = {
-        "prompts": len(lines),
+    lines = [json.dumps(row, ensure_ascii=False, default=str) for row in rows]
+    write_text(folder.ranked, "".join(f"{line}\n" for line in lines))
+    summary = {
+        "prompts": len(rows),
         "completions": len(kept),
-        "dropped": dropped,
-        "abstained": abstained,
-        "empty": blank,
+        "dropped": sum(reason.count for reason in dataset.report.dropped.values()),
+        "abstained": sum(len(totals) for totals in scores.total) - len(kept),
+        "empty": dataset.report.blank,
+        "mean_reward": float(np.mean(kept)),
     }
-    return {**counts, "mean_reward": mean}
+    context.display.note(_told(summary, stage))
+    return summary
 
 
-def _read(shop: Workshop, stage: recipe.Label) -> tuple[list[Example], list[Group], Report, int]:
-    """The completions to rank, as text and as tokens, what became of the rows, and how many completions were
-    empty.
+def _score(stage: PlannedLabel, context: RunContext, dataset: Dataset) -> Scores:
+    """Score the completions; the base is loaded only where a reward is a model."""
+    if not any(reward.is_model for reward in stage.rewards):
+        return Scorer(stage.rewards)(dataset.examples, dataset.groups)
+    with context.base.roles(context.seed) as roles:
+        models = RewardModels(roles, context.run, forward_budget())
+        return Scorer(stage.rewards, models=models)(dataset.examples, dataset.groups)
 
-    Stops after the data's `limit` of usable rows. Raises UserError for bad rows under `on_bad: error`, and
-    where nothing is to be ranked.
-    """
-    spec, where, tokenization = (
-        shop.data(stage.label),
-        f"data.{stage.label}",
-        shop.tokenization(stage.max_length),
+
+def _told(summary: dict[str, Any], stage: PlannedLabel) -> str:
+    """Say what was ranked, and what was left out."""
+    names = " + ".join(reward.name for reward in stage.rewards)
+    text = (
+        f"{summary['completions']} completions of {summary['prompts']} prompts ranked by {names}, "
+        f"mean {summary['mean_reward']:.3f}"
     )
-    examples, groups, blank, tally = [], [], 0, Tally(stage.label)
-    for place, _, example in read_examples(spec, shop.registry.formats.items, where):
-        tally.rows += 1
-        try:
-            if isinstance(example, BadExample):
-                raise example
-            said = [k for k, completion in enumerate(example.completions) if not is_blank(completion)]
-            blank += len(example.completions) - len(said)
-            if said:
-                example = select(example, said)
-                groups.append(tokenization.encode(example))
-                examples.append(example)
-                tally.keep(groups[-1])
-        except BadExample as reason:
-            tally.drop(str(reason), place)
-        if spec.limit and len(examples) == spec.limit:
-            break
-    report = tally.report()
-    if not examples and not report.dropped:
-        hint = "`label` takes a sample stage, or data with completions."
-        raise UserError("there is no completion to rank", where=where, hint=hint)
-    enforce(report, spec.on_bad, where)
-    for reason in report.dropped_lines():
-        shop.display.note(f"{stage.label}: {reason}")
-    return with_same_extra(examples), groups, report, blank
+    dropped, empty, abstained = summary["dropped"], summary["empty"], summary["abstained"]
+    if dropped or empty or abstained:
+        text += f"; left out: {dropped} bad rows, {empty} empty, {abstained} without an opinion"
+    return text

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The verb `sample`: its plan, and the work."""

@@ -1,62 +1,39 @@
-"""`sample`: writes completions for the prompts of some data."""
+"""Does `sample`: writes completions for the prompts of some data."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from alignkit import recipe
-from alignkit.example import Example
 from alignkit.objective import Prompts
 from alignkit.run.files import write_text
+from alignkit.run.folder import StageFolder
+from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
-from alignkit.stages.plan import PlannedStage
-from alignkit.stages.workshop import SAMPLES, Workshop
+from alignkit.stages.context import RunContext
+from alignkit.stages.rows import as_row
+from alignkit.stages.sample.plan import PlannedSample
 
 
-def run_sample(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
-    """Write `samples.jsonl`: each prompt of the data with its sampled completions, whether each ended by
-    itself, and the data's columns.
-    """
-    stage = planned.stage
-    assert isinstance(stage, recipe.Sample)
-    dataset = shop.load(stage.on, Prompts, stage.max_length, stage.max_tokens)
-    with shop.roles() as roles:
-        roles.add("policy", trainable=False, start=shop.adapter(stage.sample))
-        sampler = make_sampler(shop.registry, stage.sampler, roles, stage.weights)
+def work_on_sample(stage: PlannedSample, context: RunContext, folder: StageFolder) -> dict[str, Any]:
+    """Write `samples.jsonl`: each prompt with its completions, and whether each of them ended by itself."""
+    wanted, display = stage.settings, context.display
+    dataset = context.data.load(wanted.on, Prompts, wanted.max_length, wanted.max_tokens)
+    with context.base.roles(context.seed) as roles:
+        roles.add("policy", trainable=False, start=context.run.start(wanted.sample))
+        sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         drawn = sampler.sample(
             "policy",
             [group.prompt for group in dataset.groups],
-            shop.sampling(stage, stage.per_prompt, stage.batch_size),
-            progress=lambda done, total: shop.display.advance("sample", done, total, {}),
+            wanted.sampling(wanted.per_prompt, context.seed, wanted.batch_size),
+            progress=lambda done, total: display.advance("sample", done, total, {}),
         )
-    examples, _ = shop.written(dataset.examples, dataset.groups, drawn)
-    write_text(
-        folder / SAMPLES,
-        "".join(json.dumps(line(example), ensure_ascii=False, default=str) + "\n" for example in examples),
-    )
-    count = len(drawn) * stage.per_prompt
+    examples, _ = decode(context.base.base, dataset.examples, dataset.groups, drawn)
+    lines = [json.dumps(as_row(example), ensure_ascii=False, default=str) for example in examples]
+    write_text(folder.samples, "".join(f"{line}\n" for line in lines))
+    count = len(drawn) * wanted.per_prompt
     finished = sum(sample.finished for samples in drawn for sample in samples)
-    shop.display.note(
+    display.note(
         f"{count} completions of {len(drawn)} prompts; {finished / count:.0%} end with end-of-sequence"
     )
     return {"prompts": len(drawn), "completions": count, "finished": finished / count}
-
-
-def line(example: Example, **more: Any) -> dict[str, Any]:
-    """An example with several completions as a row of the layout `prompt, completions`, its other columns
-    beside them.
-    """
-    finished = (
-        {"finished": [bool(value) for value in example.columns["finished"]]}
-        if "finished" in example.columns
-        else {}
-    )
-    return {
-        **example.extra,
-        "prompt": example.prompt,
-        "completions": list(example.completions),
-        **finished,
-        **more,
-    }

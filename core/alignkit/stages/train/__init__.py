@@ -1,1 +1,1 @@
-"""TODO."""
+"""The verb `train`: its plan, and the work."""

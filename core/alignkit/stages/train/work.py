@@ -1,132 +1,89 @@
-"""`train`: fits the roles of the stage's objectives and saves their adapters."""
+"""Does `train`: fits the roles of the stage's objectives and saves their adapters."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from alignkit import recipe
+from alignkit.data.held_out import split_held_out
 from alignkit.data.loading import Dataset
-from alignkit.models.roles import Roles
-from alignkit.rewards.scoring import Scorer, Scores
+from alignkit.evaluation.preferences import LENGTH_ONLY, length_only_accuracy
 from alignkit.run.files import write_text
-from alignkit.sampler import Drawn, Sampler, Sampling
-from alignkit.sampling.lookup import make_sampler
-from alignkit.stages.plan import PlannedStage
+from alignkit.run.folder import StageFolder
+from alignkit.stages.context import RunContext
+from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTerm, PlannedTrain
+from alignkit.stages.train.roles import make_roles, save_trained
+from alignkit.stages.train.sources import StageSources
 from alignkit.stages.train.tracking import tracking
-from alignkit.stages.workshop import Workshop
 from alignkit.training.trainer import Trainer, TrainingTerm
 
 
-def run_train(planned: PlannedStage, shop: Workshop, folder: Path) -> dict[str, Any]:
+def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder) -> dict[str, Any]:
     """Train the roles of the stage's objectives and save their adapters."""
-    stage = planned.stage
-    assert isinstance(stage, recipe.Train)
-    data = [shop.split(term, planned, stage) for term in planned.terms]
-    reports = {
-        term.on: dataset.report.to_dict() for term, (dataset, _) in zip(planned.terms, data, strict=True)
-    }
-    write_text(folder / "data.json", json.dumps(reports, indent=2) + "\n")
-    project = f"{shop.plan.recipe.name}-{planned.name}"
+    data = [_load(term, stage, context) for term in stage.objectives]
+    _write_reports(stage, [dataset for dataset, _ in data], folder)
+    project, on_cpu = f"{context.run.path.name}-{stage.name}", context.base.device.type == "cpu"
     with (
-        tracking(stage, project, shop.folder, cpu=shop.accelerator.device.type == "cpu") as track,
-        make_roles(planned, shop, stage) as roles,
+        tracking(stage.settings, project, context.run.path, cpu=on_cpu) as track,
+        make_roles(stage, context) as roles,
     ):
-        draw = None
-        if any(term.online for term in planned.terms):
-            scorer = Scorer(planned.rewards, roles, shop.folder, 2 * stage.micro_batch_tokens, planned.watch)
-            draw = (
-                make_sampler(shop.registry, stage.sampling.sampler, roles, stage.sampling.weights),
-                scorer,
-            )
+        sources = StageSources(stage, context, folder, roles)
         terms = [
             TrainingTerm(
-                term.objective,
-                term.weight,
-                dataset.groups,
-                held_out.groups if held_out is not None else (),
-                PolicyDraw(dataset, *draw, shop, shop.sampling(stage.sampling, 1))
-                if term.online and draw
-                else None,
+                stage.objectives[number].objective,
+                stage.objectives[number].weight,
+                sources.of(number, dataset),
+                sources.held_out(number, held_out),
+                _baselines(held_out) if number == 0 else {},
             )
-            for term, (dataset, held_out) in zip(planned.terms, data, strict=True)
+            for number, (dataset, held_out) in enumerate(data)
         ]
         trainer = Trainer(
-            roles, terms, stage, seed=shop.seed, folder=folder, display=shop.display, track=track
+            roles,
+            terms,
+            stage.settings,
+            folder=folder,
+            display=context.display,
+            seed=context.seed,
+            track=track,
         )
         held_out_metrics = trainer.run()
-        for name, place in adapter_folders(roles).items():
-            roles.save(name, folder / place)
+        save_trained(roles, folder)
     return {"steps": trainer.steps, **held_out_metrics}
 
 
-@dataclass(frozen=True)
-class PolicyDraw:
-    """Draws completions of a data set's prompts from the policy and scores them: what rollouts need of a
-    stage.
+def _load(term: PlannedTerm, stage: PlannedTrain, context: RunContext) -> tuple[Dataset, Dataset | None]:
+    """Read an objective's training data and its held-out data.
+
+    A share of the prompts is split off; other held-out data is read by itself. A method that learns from its
+    own samples has none: `evaluate` measures it.
     """
-
-    dataset: Dataset
-    sampler: Sampler
-    scorer: Scorer
-    shop: Workshop
-    settings: Sampling
-
-    def sample(self, prompts: Sequence[int], step: int, per_prompt: int) -> list[list[Drawn]]:
-        """Completions of each prompt, a function of (seed, step, prompt)."""
-        settings = replace(self.settings, per_prompt=per_prompt, step=step)
-        return self.sampler.sample(
-            "policy",
-            [self.dataset.groups[prompt].prompt for prompt in prompts],
-            settings,
-            numbers=list(prompts),
+    wanted, kind = stage.settings, term.objective.data
+    room = wanted.sampling.max_tokens if term.online else 0
+    dataset = context.data.load(term.on, kind, wanted.max_length, room)
+    if term.online:
+        return dataset, None
+    if stage.held_out is not None:
+        where = f"stages.{stage.name}.held_out"
+        return dataset, context.data.load_entry(
+            stage.held_out, kind, wanted.max_length, name=HELD_OUT_ENTRY, where=where
         )
-
-    def score(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Scores:
-        """The rewards of the completions."""
-        return self.scorer(*self._written(prompts, drawn))
-
-    def lines(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> list[dict[str, Any]]:
-        """The samples as text."""
-        examples, _ = self._written(prompts, drawn)
-        return [{"prompt": example.prompt, "completions": list(example.completions)} for example in examples]
-
-    def _written(self, prompts: Sequence[int], drawn: list[list[Drawn]]) -> Any:
-        examples, groups = self.dataset.examples, self.dataset.groups
-        return self.shop.written(
-            [examples[prompt] for prompt in prompts], [groups[prompt] for prompt in prompts], drawn
-        )
+    if isinstance(wanted.held_out, str):
+        return dataset, context.data.load(wanted.held_out, kind, wanted.max_length)
+    if isinstance(wanted.held_out, float):
+        return split_held_out(dataset, wanted.held_out, context.seed)
+    return dataset, None
 
 
-def make_roles(planned: PlannedStage, shop: Workshop, stage: recipe.Train) -> Roles:
-    """The roles that the objectives train and read. Trained ones, and the reference, begin as the `start`
-    stage's adapter.
-
-    A value model begins as the reward model where the stage has one: what it predicts is that model's score.
-    A reward model that is read is that one. Dropout is off where a method learns from its own samples: the
-    ratio of a token's probability to that at sampling would be noise.
-    """
-    online = any(term.online for term in planned.terms)
-    if online and shop.plan.recipe.model.lora.dropout:
-        shop.display.note("dropout is off in this stage, which compares probabilities with those at sampling")
-    trained = set().union(*(term.objective.trains for term in planned.terms))
-    read = set().union(*(term.objective.reads for term in planned.terms)) - trained
-    reward_model = next((reward.name for reward in planned.rewards if reward.call is None), None)
-    roles = shop.roles(dropout=not online)
-    for name in [*sorted(trained), *sorted(read)]:
-        judges = name == "value" or (name == "reward" and name in read)
-        start = reward_model if judges and reward_model else stage.start
-        roles.add(name, trainable=name in trained, start=shop.adapter(start))
-    return roles
+def _write_reports(stage: PlannedTrain, data: list[Dataset], folder: StageFolder) -> None:
+    """Write what became of the rows of each objective's data."""
+    reports = {
+        term.on: dataset.report.to_dict() for term, dataset in zip(stage.objectives, data, strict=True)
+    }
+    write_text(folder.data_report, json.dumps(reports, indent=2) + "\n")
 
 
-def adapter_folders(roles: Roles) -> dict[str, str]:
-    """Where each trained role is saved: `adapter` for the policy, or the only role; `adapter-ROLE` for others
-    beside it.
-    """
-    trained = sorted(name for name, role in roles.roles.items() if role.trainable)
-    main = "policy" if "policy" in trained else trained[0]
-    return {name: "adapter" if name == main else f"adapter-{name}" for name in trained}
+def _baselines(held_out: Dataset | None) -> dict[str, float]:
+    """Return what length alone would get on ranked held-out data."""
+    accuracy = None if held_out is None else length_only_accuracy(held_out.groups)
+    return {} if accuracy is None else {LENGTH_ONLY: accuracy}

@@ -1,0 +1,36 @@
+"""The command `run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignkit.commands.options import Overrides, Plugins, RecipeArgument
+
+TERMINATED = 143
+
+
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", help="The folder in which runs are kept.")] = Path("runs"),
+    plugin: Plugins = None,
+) -> None:
+    """Run a recipe. Finished stages are skipped, interrupted ones are resumed."""
+    from alignkit.commands.planning import plan_recipe
+
+    plan, registry = plan_recipe(recipe, overrides, plugin)
+
+    from alignkit.display import TerminalDisplay
+    from alignkit.pipeline import run_plan
+    from alignkit.training.interruption import Interrupted
+
+    with TerminalDisplay() as display:
+        try:
+            run_plan(plan, registry, out, display)
+        except Interrupted:
+            display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
+            raise typer.Exit(TERMINATED) from None
+        display.console.print(f"\nDone: {out / plan.recipe.name}", highlight=False)

@@ -1,0 +1,121 @@
+"""Defines what the report knows of a run: each stage with its numbers, its evaluation and its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alignkit.evaluation.statistics import Bin, Interval
+from alignkit.measure import Metric
+from alignkit.run.manifest import Manifest
+
+REWARD_MODELS = "reward models"
+"""The kind of an evaluation that assesses reward models; any other kind compares policies."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measures of each target (a stage, or `base`) with their intervals.
+
+    measures: how each number is called. rewards: the numbers to maximize, the gold reward first. against: the
+    target that the others are compared with. calibration: the curve of each reward model.
+    """
+
+    kind: str
+    on: str
+    targets: Mapping[str, Mapping[str, Interval]]
+    measures: Mapping[str, Metric] = field(default_factory=dict)
+    rewards: tuple[str, ...] = ()
+    against: str | None = None
+    prompts: int | None = None
+    per_prompt: int | None = None
+    calibration: Mapping[str, tuple[Bin, ...]] = field(default_factory=dict)
+
+    @property
+    def divergence(self) -> str | None:
+        """The measure of the distance from the reference; None means that it was not measured."""
+        return next((name for name, metric in self.measures.items() if metric.divergence), None)
+
+    def metric(self, name: str) -> Metric:
+        """Return how a number is called; one that is not listed is called by its own name."""
+        return self.measures.get(name, Metric(name))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One prompt with the completions of each target and, by reward, their scores."""
+
+    prompt: str
+    completions: Mapping[str, tuple[str, ...]]
+    scores: Mapping[str, Mapping[str, tuple[float | None, ...]]]
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What a stage left on disk. metrics: one record per step. summary: its final numbers."""
+
+    name: str
+    manifest: Manifest
+    metrics: tuple[Mapping[str, float], ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    answers: tuple[Answers, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """The recipe's word for it: train, sample, label or evaluate."""
+        return self.manifest.inputs.verb
+
+    @property
+    def line(self) -> str:
+        """What the stage does, in one line."""
+        return self.manifest.line
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage is finished."""
+        return self.manifest.done
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the stages and data that the stage needed."""
+        return tuple(self.manifest.inputs.reads)
+
+    def rewards_in(self, setting: str) -> dict[str, Mapping[str, Any]]:
+        """Return the rewards in one of the stage's settings, such as `watch`, by name."""
+        return {part["reward"]: part for part in self.manifest.inputs.settings.get(setting) or ()}
+
+    def metric(self, name: str) -> Metric:
+        """Return how a number is called; one that is not listed is called by its own name.
+
+        name: as in `metrics.jsonl`, without `held_out/`.
+        """
+        return self.manifest.metrics.get(name, Metric(self.split(name)[1]))
+
+    def title(self, name: str) -> str:
+        """Return a number's name for people, with its unit; in a mixture the objective stands before it."""
+        return f"{self.split(name)[0]}{self.metric(name)}"
+
+    def split(self, name: str) -> tuple[str, str]:
+        """Cut a number's name into `OBJECTIVE/` and the rest.
+
+        Only the numbers of a mixture have an objective before them; for others the first part is empty.
+        """
+        terms = self.manifest.inputs.terms if len(self.manifest.inputs.terms) > 1 else ()
+        prefixes = [f"{term.objective}/" for term in terms]
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        return prefix, name.removeprefix(prefix)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run: its stages, each after those it reads."""
+
+    name: str
+    stages: tuple[StageRecord, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the stages."""
+        return tuple(stage.name for stage in self.stages)

@@ -1,0 +1,147 @@
+"""Does `evaluate` for policies: draws samples of each on held-out prompts, and measures them side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from alignkit.data.loading import Dataset
+from alignkit.example import Example, Group, text_of
+from alignkit.models.computing import compute_signals, forward_budget
+from alignkit.models.roles import Roles
+from alignkit.objective import Prompts
+from alignkit.recipe import Target
+from alignkit.rewards.best_of_n import best_of, best_of_divergence
+from alignkit.rewards.kinds import Rewards
+from alignkit.rewards.models import RewardModels
+from alignkit.rewards.scoring import Scorer
+from alignkit.run.files import write_text
+from alignkit.run.folder import StageFolder
+from alignkit.sampler import Drawn
+from alignkit.sampling.decoding import decode
+from alignkit.sampling.lookup import make_sampler
+from alignkit.stages.context import RunContext
+from alignkit.stages.evaluate.plan import PlannedEvaluation
+from alignkit.stages.evaluate.table import Record, make_table, means_of, measures_of
+
+
+def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: StageFolder) -> dict[str, Any]:
+    """Write `evaluation.json`, and `samples.jsonl` with the completions side by side.
+
+    Return the means for the summary.
+    """
+    wanted = stage.settings
+    dataset = context.data.load(wanted.on, Prompts, wanted.max_length, wanted.max_tokens)
+    if not wanted.whole:
+        context.display.note(
+            "these samples are sharpened, cut off or forbidden an early end: "
+            "no divergence can be estimated from them"
+        )
+    records = _records(stage, context, dataset, folder)
+    lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
+    write_text(folder.samples, "".join(f"{line}\n" for line in lines))
+    targets = make_table(stage, [example.prompt for example in dataset.examples], records, context)
+    found = {
+        "kind": "policies",
+        "on": wanted.on,
+        "against": wanted.against,
+        "prompts": len(dataset),
+        "per_prompt": wanted.per_prompt,
+        "rewards": [reward.name for reward in stage.rewards],
+        "measures": {name: metric.to_dict() for name, metric in measures_of(stage, context).items()},
+        "targets": targets,
+    }
+    write_text(folder.evaluation, json.dumps(found, indent=2) + "\n")
+    context.display.table(targets)
+    return {"targets": means_of(targets)}
+
+
+def _records(
+    stage: PlannedEvaluation, context: RunContext, dataset: Dataset, folder: StageFolder
+) -> dict[str, Record]:
+    """Draw samples of each target; a killed evaluation goes on with the targets that are not done."""
+    wanted = stage.settings
+    against = Target(stage=wanted.against)
+    targets = wanted.evaluate
+    if against.name not in stage.best:
+        targets = (against, *targets)
+    records = {}
+    for number, target in enumerate(targets):
+        file = folder.target(number)
+        if not file.is_file():
+            record = _sample(target, stage, context, dataset)
+            write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
+        records[target.name] = json.loads(file.read_text(encoding="utf-8"))
+        context.display.advance("evaluate", number + 1, len(targets), {})
+    return records
+
+
+def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, dataset: Dataset) -> Record:
+    """Return a target's completions of every prompt, with their scores and log-ratios, as plain values."""
+    wanted, run, prompts = stage.settings, context.run, dataset.groups
+    with context.base.roles(context.seed) as roles:
+        roles.add("policy", trainable=False, start=run.start(target.stage))
+        roles.add("reference", trainable=False, start=run.start(wanted.against))
+        models = RewardModels(roles, run, forward_budget())
+        sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
+        batch_size = max(1, wanted.batch_size // target.best_of)
+        settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
+        drawn = sampler.sample("policy", [group.prompt for group in prompts], settings)
+        moved = [0.0] * len(drawn)
+        if target.best_of > 1:
+            drawn, moved = _choose(target, stage.best[target.name], models, context, dataset, drawn)
+        examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
+        scores = Scorer(stage.rewards, models=models)(examples, groups).each
+        same = target.stage == wanted.against
+        ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
+    return {
+        "texts": [[text_of(completion) for completion in example.completions] for example in examples],
+        "tokens": [list(group.completions) for group in groups],
+        "finished": [[bool(value) for value in group.columns["finished"]] for group in groups],
+        "log_ratios": [[r + more for r in of_prompt] for of_prompt, more in zip(ratios, moved, strict=True)],
+        "scores": scores,
+    }
+
+
+def _choose(
+    target: Target,
+    rewards: Rewards,
+    models: RewardModels,
+    context: RunContext,
+    dataset: Dataset,
+    drawn: list[list[Drawn]],
+) -> tuple[list[list[Drawn]], list[float]]:
+    """Keep the best of each n samples; return them, and by prompt how far they are from the policy."""
+    scorer = Scorer(rewards, models=models)
+    totals = scorer(*decode(context.base.base, dataset.examples, dataset.groups, drawn)).total
+    moved = [best_of_divergence(scores, target.best_of) for scores in totals]
+    kept = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
+    return kept, moved
+
+
+def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:
+    """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
+
+    π is the policy and π' the reference; where both are the same stage, the ratio is 0.
+    """
+    if same:
+        return [[0.0] * len(group.completions) for group in groups]
+    found = compute_signals(roles, groups, ["policy", "reference"], forward_budget())
+    ratios = (found["logps"] - found["reference_logps"]).sum(-1)  # (N,)
+    return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]
+
+
+def _side_by_side(examples: Sequence[Example], records: dict[str, Record]) -> list[dict[str, Any]]:
+    """Return one line per prompt: the completions of each target, and their scores."""
+    return [
+        {
+            "prompt": example.prompt,
+            "completions": {name: record["texts"][place] for name, record in records.items()},
+            "scores": {
+                name: {reward: values[place] for reward, values in record["scores"].items()}
+                for name, record in records.items()
+            },
+        }
+        for place, example in enumerate(examples)
+    ]

@@ -1,0 +1,42 @@
+"""Plans `label`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from alignkit.recipe import Label, Recipe, Sample
+from alignkit.registry import Registry
+from alignkit.rewards.kinds import Rewards, written
+from alignkit.rewards.lookup import find_rewards
+from alignkit.stages.planned import PlannedStage, Used, used_rewards
+from alignkit.stages.requirements import require_stage
+
+
+@dataclass(frozen=True)
+class PlannedLabel(PlannedStage[Label]):
+    """A stage that ranks completions. rewards: the weighted sum that ranks them."""
+
+    verb: ClassVar[str] = "label"
+    rewards: Rewards
+
+    @property
+    def line(self) -> str:
+        """What the stage does, in one line."""
+        noise = self.settings.noise
+        told = f" with choice noise of temperature {noise:g}" if noise else ""
+        return f"label {self.settings.label} by {written(self.rewards)}{told}"
+
+    def uses(self, registry: Registry) -> list[Used]:
+        """Return the registered rewards."""
+        return used_rewards(registry, self.rewards)
+
+
+def plan_label(name: str, settings: Label, recipe: Recipe, registry: Registry, beside: Path) -> PlannedLabel:
+    """Look up the rewards, and check that there are completions to rank."""
+    where = f"stages.{name}"
+    if settings.label in recipe.stages:
+        require_stage(recipe, settings.label, Sample, f"{where}.label")
+    rewards = find_rewards(settings.by, recipe, registry, f"{where}.by")
+    return PlannedLabel(name, settings, tuple(recipe.needs(settings)), rewards)

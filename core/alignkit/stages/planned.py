@@ -1,0 +1,71 @@
+"""Defines a planned stage: a stage of a recipe whose names are looked up and whose options are validated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from alignkit.measure import Metric
+from alignkit.recipe import DataEntry, StageSettings
+from alignkit.registry import Registry, Shelf
+from alignkit.rewards.kinds import Rewards
+from alignkit.run.manifest import TermInputs
+
+Settings = TypeVar("Settings", bound=StageSettings, covariant=True)
+Used = tuple[Shelf, str]
+"""A registered thing: the shelf that holds it, and its name."""
+
+
+@dataclass(frozen=True)
+class PlannedStage(ABC, Generic[Settings]):
+    """A stage that is ready to run. Each verb has a subclass, which says what its result depends on.
+
+    verb: the recipe's word for it. settings: the stage as the recipe gives it. needs: names of the data and
+    of the stages that must be there before it.
+    """
+
+    verb: ClassVar[str]
+    name: str
+    settings: Settings
+    needs: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def line(self) -> str:
+        """What the stage does, in one line."""
+
+    @abstractmethod
+    def uses(self, registry: Registry) -> list[Used]:
+        """Return the registered things whose code the result depends on, but for the formats of its data."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names among `needs` whose rows the stage reads, where they have rows."""
+        return tuple(self.settings.inputs)
+
+    @property
+    def entries(self) -> Mapping[str, DataEntry]:
+        """Data entries of the stage's own, by the name under which its inputs list them."""
+        return {}
+
+    @property
+    def terms(self) -> tuple[TermInputs, ...]:
+        """The objectives of a training stage."""
+        return ()
+
+    @property
+    def effective_settings(self) -> dict[str, Any]:
+        """The settings that the result depends on, as plain values."""
+        return self.settings.model_dump(mode="json")
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """How the numbers in `metrics.jsonl` are called."""
+        return {}
+
+
+def used_rewards(registry: Registry, *sums: Rewards) -> list[Used]:
+    """Return the registered rewards among those of several weighted sums."""
+    return [(registry.rewards, reward.name) for rewards in sums for reward in rewards if not reward.is_model]

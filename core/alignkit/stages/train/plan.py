@@ -1,0 +1,231 @@
+"""Plans `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from alignkit.errors import UserError
+from alignkit.measure import Metric
+from alignkit.objective import Objective, OnlineObjective
+from alignkit.recipe import DataEntry, Recipe, Term, Train
+from alignkit.recipe.mistakes import validate
+from alignkit.registry import Registry
+from alignkit.rewards.kinds import Rewards, written
+from alignkit.rewards.lookup import find_measured, find_rewards, require_once
+from alignkit.run.manifest import TermInputs
+from alignkit.stages.entries import resolve
+from alignkit.stages.planned import PlannedStage, Used, used_rewards
+from alignkit.stages.requirements import require_drawable, require_policy, require_stage
+from alignkit.training.metrics import metrics_of
+
+WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
+"""Settings on which the result does not depend."""
+HELD_OUT_ENTRY = "held out"
+
+
+@dataclass(frozen=True)
+class PlannedTerm:
+    """One validated objective of a training stage. on: the name of its data."""
+
+    objective: Objective
+    weight: float
+    on: str
+
+    @property
+    def online(self) -> bool:
+        """Whether the objective learns from its own samples."""
+        return isinstance(self.objective, OnlineObjective)
+
+    def __str__(self) -> str:
+        """Write the objective with the options that are set, and its weight where it has one."""
+        options = ", ".join(f"{k}={v}" for k, v in self.objective.model_dump(exclude_unset=True).items())
+        text = f"{self.objective.name}({options})" if options else self.objective.name
+        return text if self.weight == 1 else f"{self.weight:g} × {text}"
+
+
+@dataclass(frozen=True)
+class PlannedTrain(PlannedStage[Train]):
+    """A stage that trains roles on the weighted sum of its objectives.
+
+    rewards: what online objectives maximize, or the reward model that an objective reads. watch: rewards that
+    are only measured. held_out: a data entry of the stage's own.
+    """
+
+    verb: ClassVar[str] = "train"
+    objectives: tuple[PlannedTerm, ...]
+    rewards: Rewards = ()
+    watch: Rewards = ()
+    held_out: DataEntry | None = None
+
+    @property
+    def online(self) -> bool:
+        """Whether an objective of the stage learns from its own samples."""
+        return any(term.online for term in self.objectives)
+
+    @property
+    def trains(self) -> frozenset[str]:
+        """The roles that get gradients."""
+        return frozenset(role for term in self.objectives for role in term.objective.trains)
+
+    @property
+    def reads_only(self) -> frozenset[str]:
+        """The roles that are computed without gradient."""
+        return frozenset(role for term in self.objectives for role in term.objective.reads) - self.trains
+
+    @property
+    def line(self) -> str:
+        """What the stage does, in one line."""
+        wanted = self.settings
+        parts = [
+            f"train {' + '.join(map(str, self.objectives))}",
+            f" for {written(self.rewards)}" if self.rewards else "",
+            f" on {wanted.on}",
+            f", starting from {wanted.start}" if wanted.start else "",
+            f": {wanted.steps} steps" if wanted.steps else f": {wanted.epochs:g} epochs",
+            f" of {wanted.batch_size} groups, learning rate {wanted.learning_rate:g}",
+            f", trains {', '.join(sorted(self.trains))}",
+        ]
+        return "".join(parts)
+
+    def uses(self, registry: Registry) -> list[Used]:
+        """Return the objectives, the rewards, and the sampler where one is needed."""
+        objectives = [(registry.objectives, term.objective.name) for term in self.objectives]
+        sampler = [(registry.samplers, self.settings.sampling.sampler)] if self.online else []
+        return [*objectives, *used_rewards(registry, self.rewards, self.watch), *sampler]
+
+    @property
+    def entries(self) -> Mapping[str, DataEntry]:
+        """The held-out data, where the stage brings its own."""
+        return {HELD_OUT_ENTRY: self.held_out} if self.held_out is not None else {}
+
+    @property
+    def terms(self) -> tuple[TermInputs, ...]:
+        """The objectives, as the manifest keeps them."""
+        return tuple(
+            TermInputs(
+                term.objective.name,
+                term.weight,
+                term.on,
+                tuple(sorted(term.objective.trains)),
+                term.objective.model_dump(mode="json"),
+            )
+            for term in self.objectives
+        )
+
+    @property
+    def effective_settings(self) -> dict[str, Any]:
+        """The settings that the result depends on, without the objectives and the held-out entry."""
+        left_out = {"train", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
+        return self.settings.model_dump(mode="json", exclude=left_out)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """How the numbers in `metrics.jsonl` are called."""
+        from alignkit.evaluation.preferences import LENGTH_ONLY, MEASURES
+
+        rewards = [reward.name for reward in (*self.rewards, *self.watch)] if self.online else []
+        objectives = [term.objective for term in self.objectives]
+        return {**metrics_of(objectives, rewards), LENGTH_ONLY: MEASURES[LENGTH_ONLY]}
+
+
+def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, beside: Path) -> PlannedTrain:
+    """Make the objectives, look up the rewards, and check that they go together."""
+    where = f"stages.{name}"
+    terms = tuple(_plan_term(term, settings.on, registry, f"{where}.train") for term in settings.train)
+    held_out = _held_out(settings, where, registry, beside)
+    _require_start(settings, terms, recipe, registry, f"{where}.start")
+    for term in terms:
+        if isinstance(term.objective, OnlineObjective):
+            _require_samples(term.objective, settings, registry, where)
+    reads_model = any("reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms)
+    _require_use_of_rewards(settings, terms, reads_model, where)
+    rewards = find_rewards(settings.reward, recipe, registry, f"{where}.reward")
+    if reads_model and sum(reward.is_model for reward in rewards) != 1:
+        raise UserError(
+            "an objective of this stage reads a reward model",
+            where=f"{where}.reward",
+            hint="Name one stage that trains a reward model in `reward:`.",
+        )
+    watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
+    require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
+    needs = tuple(recipe.needs(settings))
+    return PlannedTrain(name, settings, needs, terms, rewards, watch, held_out)
+
+
+def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTerm:
+    """Make the objective with its options."""
+    cls = registry.objectives.get(term.objective, where)
+    objective: Objective = validate(cls, term.options, f"{where}.{term.objective}")
+    if not objective.trains:
+        raise UserError(
+            "the objective trains no role",
+            where=f"{where}.{term.objective}",
+            hint="Declare `trains`: policy, reward or value.",
+        )
+    return PlannedTerm(objective, term.weight, term.on or on)
+
+
+def _held_out(settings: Train, where: str, registry: Registry, beside: Path) -> DataEntry | None:
+    """Return held-out data that the stage brings itself."""
+    held_out = settings.held_out
+    if isinstance(held_out, float) and not 0 < held_out < 1:
+        raise UserError(f"a share lies between 0 and 1, found {held_out:g}", where=f"{where}.held_out")
+    if not isinstance(held_out, DataEntry):
+        return None
+    return resolve(held_out, beside, f"{where}.held_out", registry)
+
+
+def _require_start(
+    settings: Train, terms: tuple[PlannedTerm, ...], recipe: Recipe, registry: Registry, where: str
+) -> None:
+    """Refuse a start from another verb's stage, and a policy that starts from a reward model."""
+    if settings.start is None:
+        return
+    require_stage(recipe, settings.start, Train, where)
+    if any("policy" in term.objective.trains for term in terms):
+        require_policy(recipe, settings.start, registry, where)
+
+
+def _require_samples(objective: OnlineObjective, settings: Train, registry: Registry, where: str) -> None:
+    """Refuse an objective that cannot learn from the samples that the stage would draw."""
+    if not settings.reward:
+        raise UserError(
+            f"the objective {objective.name!r} learns from rewards, and the stage names none",
+            where=where,
+            hint="Add `reward:`, a reward-model stage or one of: "
+            f"{', '.join(sorted(registry.rewards.items))}.",
+        )
+    require_drawable(settings.sampling, settings.max_length, registry, f"{where}.sampling")
+    if settings.sampling.temperature == 0:
+        raise UserError(
+            "at temperature 0 all samples of a prompt are the same, and none is better",
+            where=f"{where}.sampling.temperature",
+        )
+    if "policy" not in {*objective.trains, *objective.reads}:
+        raise UserError(
+            "it learns from the policy's samples, and neither trains nor reads the policy",
+            where=f"{where}.train.{objective.name}",
+            hint="Declare the policy in `trains` or `reads`.",
+        )
+    if objective.minibatches > settings.batch_size:
+        raise UserError(
+            f"{objective.minibatches} minibatches cannot be made of {settings.batch_size} prompts",
+            where=f"{where}.train.{objective.name}.minibatches",
+            hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
+        )
+
+
+def _require_use_of_rewards(
+    settings: Train, terms: tuple[PlannedTerm, ...], reads_model: bool, where: str
+) -> None:
+    """Refuse rewards in a stage that scores nothing."""
+    if any(term.online for term in terms):
+        return
+    if settings.watch or (settings.reward and not reads_model):
+        raise UserError(
+            "no objective of this stage samples completions, so there is nothing to reward",
+            where=f"{where}.{'watch' if settings.watch else 'reward'}",
+        )

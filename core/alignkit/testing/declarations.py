@@ -1,0 +1,83 @@
+"""Checks what an objective declares: its roles, its data, its metrics, and its options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from alignkit.measure import Metric
+from alignkit.objective import Objective, OnlineObjective, Prompts
+from alignkit.registry import Plugin, require_objective
+from alignkit.signals import ROLES
+from alignkit.testing.failure import fail
+
+
+def check_declarations(objective: Objective, columns: Collection[str]) -> None:
+    """Refuse declarations that the engine could not follow. columns: those of the data that are needed.
+
+    Raises AssertionError, or UserError where the registry would refuse the class too.
+    """
+    cls = type(objective)
+    require_objective(cls, Plugin(cls.__module__, cls.__module__, ""))
+    _check_roles(objective)
+    for name, metric in cls.metrics.items():
+        if not isinstance(metric, Metric):
+            fail(objective, f"`metrics` declares {name!r} as {metric!r}; expected Metric(label, unit)")
+    _check_data(objective, columns)
+
+
+def _check_roles(objective: Objective) -> None:
+    for declaration in ("trains", "reads"):
+        unknown = set(getattr(objective, declaration)) - set(ROLES)
+        if unknown:
+            fail(
+                objective,
+                f"`{declaration}` has the unknown role {min(unknown)!r}; known roles: {', '.join(ROLES)}",
+            )
+    if not objective.trains or "reference" in objective.trains:
+        trainable = ", ".join(role for role in ROLES if role != "reference")
+        fail(
+            objective,
+            f"`trains` must name one or more of {trainable}; found {sorted(objective.trains)}",
+        )
+    if objective.entropy and "policy" not in {*objective.trains, *objective.reads}:
+        fail(objective, '`entropy` is of the policy, but neither `trains` nor `reads` has "policy"')
+
+
+def _check_data(objective: Objective, columns: Collection[str]) -> None:
+    data = type(objective).data
+    online = isinstance(objective, OnlineObjective)
+    if online != issubclass(data, Prompts):
+        fail(
+            objective,
+            f"data = {data.__name__}: an OnlineObjective learns from Prompts, and other objectives do not",
+        )
+    if online and "policy" not in {*objective.trains, *objective.reads}:
+        fail(objective, 'the policy samples, but neither `trains` nor `reads` has "policy"')
+    if online and columns:
+        fail(
+            objective,
+            f"rollouts have no columns of the data, such as {min(columns)!r}; only rewards read the data's "
+            "columns",
+        )
+
+
+def check_options(objective: Objective) -> None:
+    """Check that the options survive being written down and read, as recipes and fingerprints write them.
+
+    Raises AssertionError where they do not.
+    """
+    options = objective.model_dump()
+    try:
+        again = type(objective)(**options).model_dump()
+        from_json = type(objective)(**json.loads(json.dumps(objective.model_dump(mode="json")))).model_dump()
+    except Exception as error:
+        fail(objective, f"its options cannot be written down and read again: {error}", error)
+    for found in (again, from_json):
+        if found != options:
+            changed = next(name for name in options if found.get(name) != options[name])
+            fail(
+                objective,
+                f"the option {changed!r} is {options[changed]!r}, but {found.get(changed)!r} after it was "
+                "written down and read again",
+            )

@@ -1,0 +1,101 @@
+"""The verbs of stages: the forms in which they are written, and what they need."""
+
+import pytest
+from pydantic import ValidationError
+
+from alignkit.recipe import Evaluate, Label, RewardTerm, Sample, Target, Term, Train
+
+JUDGE, LENGTH = RewardTerm(reward="judge"), RewardTerm(reward="length")
+
+
+def train(**settings):
+    return Train.model_validate({"train": "ppo", "on": "prompts", **settings})
+
+
+def evaluate(*, evaluate="sft", **settings):
+    return Evaluate.model_validate({"evaluate": evaluate, "on": "prompts", **settings})
+
+
+@pytest.mark.parametrize(
+    ("written", "terms"),
+    [
+        ("dpo", [Term(objective="dpo")]),
+        ({"dpo": {"beta": 0.2}}, [Term(objective="dpo", options={"beta": 0.2})]),
+        (
+            {"dpo": {"beta": 0.2}, "sft": {"weight": 0.1, "on": "pairs"}},
+            [
+                Term(objective="dpo", options={"beta": 0.2}),
+                Term(objective="sft", weight=0.1, on="pairs"),
+            ],
+        ),
+    ],
+)
+def test_objectives_are_a_name_or_a_mapping(written, terms):
+    assert train(train=written).train == tuple(terms)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("judge", [JUDGE]),
+        (
+            {"judge": {"weight": 2, "standardize": True}},
+            [RewardTerm(reward="judge", weight=2, standardize=True)],
+        ),
+        (
+            {"length": {"unit": "words", "weight": -0.5}},
+            [RewardTerm(reward="length", options={"unit": "words"}, weight=-0.5)],
+        ),
+        ({"judge": None, "length": {}}, [JUDGE, LENGTH]),
+        (["judge", {"length": {"weight": 3}}], [JUDGE, RewardTerm(reward="length", weight=3)]),
+        (["judge", "length"], [JUDGE, LENGTH]),
+    ],
+)
+def test_rewards_are_a_name_a_mapping_or_a_list(written, read):
+    assert train(reward=written).reward == tuple(read)
+
+
+def test_targets_may_be_the_best_of_several_samples():
+    best_of = {"best_of": 4, "by": ["judge", {"length": {"unit": "characters"}}]}
+    stage = evaluate(evaluate={"base": None, "ppo": best_of, "sft": {}})
+    length = RewardTerm(reward="length", options={"unit": "characters"})
+    best = Target(stage="ppo", best_of=4, by=(JUDGE, length))
+    assert stage.evaluate == (Target(stage="base"), best, Target(stage="sft"))
+    assert [target.name for target in stage.evaluate] == ["base", "ppo best of 4", "sft"]
+    assert stage.rewards == ["judge", "length"]
+
+
+def test_the_base_is_no_stage():
+    assert train(start="base").start is None
+    assert Sample(sample="base", on="prompts").inputs == ["prompts"]
+    assert evaluate(evaluate=["base", "sft"], against="base").inputs == ["prompts", "sft"]
+
+
+def test_inputs_are_the_names_of_data_and_stages():
+    mixture = {"ppo": {}, "sft": {"on": "pairs"}}
+    stage = train(train=mixture, start="sft", held_out="seen", reward="judge", watch=["length"])
+    assert stage.inputs == ["prompts", "pairs", "seen", "sft"]
+    assert stage.rewards == ["judge", "length"]
+    assert train(held_out=0.1).inputs == ["prompts"]
+    assert Sample(sample="sft", on="prompts").inputs == ["prompts", "sft"]
+    assert Sample(sample="sft", on="prompts").rewards == []
+    label = Label.model_validate({"label": "drawn", "by": "judge"})
+    assert (label.inputs, label.rewards) == (["drawn"], ["judge"])
+    assert evaluate(against="ppo", by=["judge", "kl"]).inputs == ["prompts", "sft", "ppo"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: train(train=["sft"]), "train takes an objective's name"),
+        (lambda: train(reward={"judge": 2}), "the options of judge must be a mapping, found 2"),
+        (lambda: train(reward=2), "give the name of a reward"),
+        (lambda: evaluate(evaluate=[]), "at least 1"),
+        (lambda: evaluate(evaluate={"ppo": {"best_of": 0}}), "greater than or equal to 1"),
+        (lambda: evaluate(evaluate={"ppo": {"best_of": 4}}), "best_of needs `by`"),
+        (lambda: Label.model_validate({"label": "pairs", "by": []}), "at least 1"),
+    ],
+)
+def test_what_a_verb_cannot_mean_is_refused(make, words):
+    with pytest.raises(ValidationError, match=words):
+        make()

@@ -1,0 +1,71 @@
+"""A stage's manifest: read back as it was written, or not trusted."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from alignkit.measure import Metric
+from alignkit.run.folder import StageFolder
+from alignkit.run.manifest import Inputs, TermInputs, begin, finish, missing_or_changed, read_manifest
+
+TERM = TermInputs("mine", 0.5, "pairs", ("policy", "value"), {"beta": 0.1})
+INPUTS = Inputs(
+    "0.1.0",
+    "train",
+    {"on": "pairs"},
+    {"objective mine": "a"},
+    {"base": "b"},
+    3,
+    {"pairs": "f"},
+    (TERM,),
+)
+METRICS = {"loss": Metric("loss"), "objective/kl": Metric("KL", "nats", divergence=True, detail=True)}
+
+
+@pytest.fixture
+def folder(tmp_path) -> StageFolder:
+    (tmp_path / "one").mkdir()
+    return StageFolder(tmp_path / "one")
+
+
+def test_it_is_read_back_as_it_was_written(folder):
+    written = begin(folder, INPUTS, "train mine on pairs", METRICS)
+    assert read_manifest(folder) == written
+    assert written.inputs.trains == {"policy", "value"}
+    assert not written.done
+
+
+def test_a_finished_stage_has_the_hash_of_every_file_but_caches(folder):
+    (folder.path / "adapter").mkdir()
+    (folder.path / "adapter" / "weights").write_text("w")
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "step").write_text("s")
+    finish(folder, begin(folder, INPUTS, "", {}))
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert manifest.done
+    assert list(manifest.files) == ["adapter/weights"]
+    assert missing_or_changed(folder, manifest) == []
+    (folder.path / "adapter" / "weights").write_text("changed")
+    assert missing_or_changed(folder, manifest) == ["adapter/weights"]
+
+
+def test_the_fingerprint_depends_on_every_input():
+    changes = [
+        {"verb": "sample"},
+        {"settings": {"on": "other"}},
+        {"code": {}},
+        {"seed": 4},
+        {"reads": {"pairs": "g"}},
+        {"terms": (replace(TERM, options={"beta": 0.2}),)},
+    ]
+    found = {INPUTS.fingerprint, *(replace(INPUTS, **change).fingerprint for change in changes)}
+    assert len(found) == 1 + len(changes)
+    assert replace(INPUTS).fingerprint == INPUTS.fingerprint
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({"inputs": {"terms": [1]}})])
+def test_what_is_not_as_alignkit_writes_it_is_not_trusted(folder, text):
+    folder.manifest.write_text(text)
+    assert read_manifest(folder) is None

@@ -1,0 +1,76 @@
+"""The code that a stage's result depends on: which plugin files decide whether it is done again."""
+
+from pathlib import Path
+
+import pytest
+
+from alignkit.recipe import parse_recipe
+from alignkit.registry import Registry
+from alignkit.stages.inputs import stage_inputs
+from alignkit.stages.plan import make_plan
+
+SAMPLER = """
+from alignkit import Sampler, hookimpl
+
+class Fixed(Sampler):
+    name = "fixed"
+
+@hookimpl
+def register_samplers(register): register(Fixed)
+"""
+FORMAT = """
+from alignkit import Example, hookimpl
+
+@hookimpl
+def register_formats(register): register("mine", lambda row: "q" in row, lambda row: Example(row["q"]))
+"""
+RECIPE = {
+    "name": "code",
+    "data": {
+        "mine": {"path": "some/data", "format": "mine"},
+        "plain": {"path": "some/data", "format": "preference"},
+        "auto": "some/data",
+    },
+    "training": {"sampling": {"max_tokens": 8}},
+    "stages": {
+        "fitted": {"train": "sft", "on": "plain"},
+        "recognised": {"train": "sft", "on": "auto", "start": "fitted"},
+        "named": {"train": "sft", "on": "mine"},
+        "checked": {"train": "sft", "on": "plain", "held_out": {"path": "some/data", "format": "mine"}},
+        "judge": {"train": "bradley-terry", "on": "plain"},
+        "online": {"train": "raft", "on": "plain", "reward": "length", "sampling": {"sampler": "fixed"}},
+        "engine": {"train": "raft", "on": "plain", "reward": "length", "start": "fitted"},
+        "drawn": {"sample": "base", "on": "plain", "sampler": "fixed"},
+        "ranked": {"label": "drawn", "by": "length"},
+        "table": {"evaluate": ["fitted"], "on": "plain", "sampler": "fixed"},
+        "accuracy": {"evaluate": ["judge"], "on": "plain", "sampler": "fixed"},
+    },
+}
+
+
+def code(folder: Path, **files: str) -> dict[str, str]:
+    """Each stage's fingerprint, were all that it reads the same."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    registry = Registry([folder / f"{name}.py" for name in files])
+    plan = make_plan(parse_recipe(RECIPE), registry, folder)
+    unchanged = dict.fromkeys(plan.stages, "the same")
+    return {
+        name: stage_inputs(stage, plan, registry, "base", unchanged).fingerprint
+        for name, stage in plan.stages.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ({"sampler": SAMPLER + "# changed"}, {"online", "drawn", "table"}),
+        # What a sample stage wrote is read as any data whose format is not named.
+        ({"format": FORMAT + "# changed"}, {"recognised", "named", "checked", "ranked"}),
+        ({"other": FORMAT.replace('"mine"', '"other"')}, {"recognised", "ranked"}),
+    ],
+)
+def test_a_changed_plugin_does_again_the_stages_that_use_it(tmp_path, changed, again):
+    before = code(tmp_path, sampler=SAMPLER, format=FORMAT)
+    after = code(tmp_path, **{"sampler": SAMPLER, "format": FORMAT, **changed})
+    assert {name for name in before if before[name] != after[name]} == again

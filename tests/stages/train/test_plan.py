@@ -1,0 +1,95 @@
+"""What a training stage plans: its line, what its result depends on, and what it refuses."""
+
+import pytest
+
+from alignkit import UserError
+from alignkit.recipe import parse_recipe
+from alignkit.registry import Registry
+from alignkit.stages.plan import make_plan
+from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTrain
+
+STAGES = {
+    "sft": {"train": "sft", "on": "pairs"},
+    "judge": {"train": "bradley-terry", "on": "pairs"},
+}
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def plan(registry, tmp_path):
+    def plan(**train) -> PlannedTrain:
+        stages = {**STAGES, "one": {"on": "pairs", **train}}
+        recipe = parse_recipe({"name": "x", "data": {"pairs": "owner/pairs"}, "stages": stages})
+        found = make_plan(recipe, registry, tmp_path).stages["one"]
+        assert isinstance(found, PlannedTrain)
+        return found
+
+    return plan
+
+
+def test_its_line_tells_objectives_rewards_data_start_length_and_roles(plan):
+    mixture = {"ppo": {"kl_coef": 0.1}, "sft": {"weight": 0.5}}
+    reward = ["judge", {"length": {"weight": 0.1}}]
+    assert plan(train=mixture, reward=reward, start="sft", steps=7).line == (
+        "train ppo(kl_coef=0.1) + 0.5 × sft for judge + 0.1 × length on pairs, starting from sft: "
+        "7 steps of 16 groups, learning rate 0.0001, trains policy, value"
+    )
+    assert plan(train="dpo", epochs=2).line == (
+        "train dpo on pairs: 2 epochs of 16 groups, learning rate 0.0001, trains policy"
+    )
+
+
+def test_it_uses_objectives_registered_rewards_and_a_sampler_only_where_it_samples(plan, registry):
+    assert [name for _, name in plan(train="dpo").uses(registry)] == ["dpo"]
+    online = plan(train="raft", reward="judge", watch="length").uses(registry)
+    assert [name for _, name in online] == ["raft", "length", "engine"]
+
+
+def test_its_result_depends_on_the_objectives_and_not_on_how_often_it_is_saved(plan):
+    one = plan(train={"dpo": {"beta": 0.2}}, save_every=3, keep_checkpoints=5)
+    (term,) = one.terms
+    assert (term.objective, term.weight, term.on, term.trains) == ("dpo", 1.0, "pairs", ("policy",))
+    assert term.options["beta"] == 0.2
+    assert not {"train", "save_every", "keep_checkpoints", "trackers"} & one.effective_settings.keys()
+
+
+def test_held_out_data_of_its_own_is_an_entry(plan, tmp_path):
+    (tmp_path / "val.jsonl").write_text("")
+    one = plan(train="dpo", held_out="./val.jsonl")
+    assert one.entries == {HELD_OUT_ENTRY: one.held_out}
+    assert "held_out" not in one.effective_settings
+    assert plan(train="dpo", held_out=0.1).effective_settings["held_out"] == 0.1
+
+
+def test_its_metrics_have_the_units_that_plugins_declare(plan):
+    found = plan(train="ppo", reward="judge", watch="length").metrics
+    assert found["objective/kl"].divergence
+    assert found["rewards/judge"].label == "judge"
+    assert found["rewards/length"].label == "length"
+    assert "rewards/judge" not in plan(train="dpo").metrics
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"train": "raft"}, "learns from rewards, and the stage names none"),
+        ({"train": "dpo", "reward": "length"}, "there is nothing to reward"),
+        ({"train": "dpo", "watch": "length"}, "there is nothing to reward"),
+        ({"train": "dpo", "held_out": 1.5}, "a share lies between 0 and 1, found 1.5"),
+        ({"train": "dpo", "start": "judge"}, "'judge' is a reward model"),
+        ({"train": "dpo", "start": "pairs"}, "'pairs' is data; a train stage is needed here"),
+        ({"train": "raft", "reward": "length", "sampling": {"temperature": 0}}, "none is better"),
+        ({"train": "raft", "reward": "length", "watch": "length"}, "names 'length' twice"),
+        (
+            {"train": {"ppo": {"minibatches": 32}}, "reward": "judge"},
+            "32 minibatches cannot be made of 16 prompts",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(plan, train, words):
+    with pytest.raises(UserError, match=words):
+        plan(**train)

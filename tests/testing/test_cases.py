@@ -1,0 +1,70 @@
+"""Random cases have the shape of the data and the signals that an objective declares."""
+
+import pytest
+import torch
+from made_objectives import Sound, SoundOnline, offline, summed
+
+from alignkit import Demonstrations, Loss, Preferences
+from alignkit.signals import SIGNALS
+from alignkit.testing import check_objective
+from alignkit.testing.cases import GROUPS, make_case, padded
+
+
+def test_on_demonstrations_every_prompt_has_one_completion():
+    sizes = []
+
+    def loss(batch):
+        sizes.extend(torch.bincount(batch.group).tolist())
+        return Loss(-summed(batch))
+
+    check_objective(offline(loss, data=Demonstrations))
+    assert set(sizes) == {1}
+
+
+def test_what_is_known_before_loss_and_what_is_trained_are_what_is_declared():
+    offline_case, online_case = make_case(Sound(), 0, ()), make_case(SoundOnline(), 0, ())
+
+    assert set(offline_case.given.signals) == {"reference_logps"}
+    assert set(offline_case.leaves) == {"logps", "entropy"}
+    assert set(online_case.given.signals) == {"logps", "rewards"}
+    assert set(online_case.leaves) == {"logps"}
+
+
+def test_every_signal_that_a_role_computes_can_be_made():
+    everything = offline(
+        lambda b: Loss(-summed(b)),
+        trains={"policy", "reward", "value"},
+        reads={"reference"},
+        entropy=True,
+    )
+    case = make_case(everything, 0, ())
+    found = {**case.given.signals, **case.leaves}
+
+    assert set(found) == {name for name, signal in SIGNALS.items() if not signal.sampling_only}
+    for name, value in found.items():
+        assert value.shape == (case.given.mask.shape if SIGNALS[name].per_token else case.given.group.shape)
+        if value.ndim == 2:
+            assert not value[~case.given.mask].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rankings_have_two_to_four_completions_and_never_ties_alone(seed):
+    case = make_case(offline(lambda b: Loss(-summed(b)), data=Preferences), seed, {"weight"})
+    group, rank = case.given.group, case.given.rank
+
+    assert set(group.tolist()) == set(range(GROUPS))
+    assert set(torch.bincount(group).tolist()) <= {2, 3, 4}
+    for number in range(GROUPS):
+        assert len(set(rank[group == number].tolist())) > 1
+        assert len(set(case.given.weight[group == number].tolist())) == 1
+
+
+def test_a_completions_first_token_is_its_number_in_any_layout():
+    case = make_case(Sound(), 1, ())
+    order = torch.arange(len(case.given)).flip(0)
+    wide = padded(case.given.select(order), 3)
+
+    assert wide.tokens[:, 0].tolist() == order.tolist()
+    assert wide.mask.shape[1] == case.given.mask.shape[1] + 3
+    assert not wide.mask[:, -3:].any()
+    assert torch.equal(wide.signals["reference_logps"][:, :-3], case.given.signals["reference_logps"][order])
