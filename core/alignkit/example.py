@@ -1,6 +1,4 @@
-"""One prompt and its completions, as text (`Example`) and as tokens (`Group`): what formats produce and
-training consumes.
-"""
+"""Defines one prompt with its completions, as text (`Example`) and as tokens (`Group`)."""
 
 from __future__ import annotations
 
@@ -13,15 +11,15 @@ Text: TypeAlias = str | list[dict[str, Any]]
 
 
 class BadExample(ValueError):
-    """A row that cannot be trained on; its message is the reason that the data report counts."""
+    """A row that cannot be used. Its message is the reason, which the data report counts."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and its completions. `columns`: for each name one number a completion (`rank`: lower is
-    better).
+    """A prompt and its completions as text: what a format reads from a row.
 
-    `extra`: the row's other columns as they were read, such as the right answer that a reward compares with.
+    columns: for each name one number per completion; in the column `rank`, lower is better. extra: the other
+    columns of the row as they were read, for example the right answer that a reward compares with.
     """
 
     prompt: Text
@@ -32,10 +30,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Group:
-    """An example's token ids. The prompt and a completion concatenate to the model's input; a completion ends
-    with end-of-sequence.
+    """The token ids of an example: what training reads.
 
-    `truncated`: the prompt lost its beginning to fit the maximum length.
+    The model's input is the prompt followed by a completion. A completion ends with end-of-sequence, unless
+    it was cut off where it was sampled. columns: those of the example. truncated: the prompt lost its
+    beginning to fit the maximum length.
     """
 
     prompt: list[int]
@@ -45,14 +44,12 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the group's prefix tree: the prompt once, and every completion."""
+        """Count the tokens of the group's prefix tree: the prompt once, and every completion."""
         return len(self.prompt) + sum(map(len, self.completions))
 
 
 def text_of(text: Text) -> str:
-    """What is said, as one text: the text itself, or its messages' contents one after the other, each on a
-    new line.
-    """
+    """Return plain text as it is, and a conversation as the contents of its messages joined by newlines."""
     if isinstance(text, str):
         return text
     return "\n".join(message.get("content") or "" for message in text)

@@ -50,7 +50,7 @@ def test_the_printed_commands_work(alignkit, base, tmp_path, monkeypatch):
     settings = json.loads((tmp_path / "runs" / "tiny" / "one" / "manifest.json").read_text())["inputs"][
         "terms"
     ][0]
-    assert settings["beta"] == 0.2
+    assert settings["options"]["beta"] == 0.2
     assert (tmp_path / "runs" / "tiny" / "one" / "adapter" / "adapter_model.safetensors").is_file()
 
 

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from tiny_tokenizers import assistant, user
 
 from alignkit import BadExample, Demonstrations, Example, Labelled, Preferences, Prompts
-from alignkit.data.checking import Contradictions, Mismatch, adapt
+from alignkit.data.checking import Mismatch, adapt, needed, select, without_blank
+from alignkit.data.contradictions import Contradictions
+from alignkit.objective import DataKind
 
 
 def ranked(*ranks, completions="abcdef", prompt="q"):
@@ -82,18 +84,6 @@ def test_the_same_completion_twice_at_one_rank_is_a_tie():
     assert adapt(example, Preferences) == example
 
 
-def test_a_pair_the_other_way_round_contradicts_an_earlier_one():
-    memory = Contradictions()
-    memory.check(ranked(0, 1))
-    memory.check(ranked(0, 1))
-    memory.check(ranked(1, 0, prompt="another"))
-    with pytest.raises(BadExample, match="contradicts"):
-        memory.check(ranked(1, 0))
-    with pytest.raises(BadExample, match="contradicts"):
-        memory.check(ranked(2, 0, 1, completions="acb"))
-    memory.check(ranked(0, 0))
-
-
 @given(
     st.lists(st.integers(0, 2), min_size=2, max_size=5),
     st.lists(st.sampled_from("abc"), min_size=5, max_size=5),
@@ -108,3 +98,27 @@ def test_no_accepted_preference_contradicts_itself(ranks, completions):
     for text, rank in zip(example.completions, example.columns["rank"], strict=True):
         assert of.setdefault(text, rank) == rank
     assert len(set(of.values())) > 1
+
+
+def test_selected_completions_keep_their_numbers_and_the_row_its_other_columns():
+    example = Example("q", ("a", "b", "c"), {"rank": (0.0, 1.0, 2.0)}, {"answer": 1})
+    assert select(example, [2, 0]) == Example("q", ("c", "a"), {"rank": (2.0, 0.0)}, {"answer": 1})
+
+
+def test_blank_completions_leave_with_their_numbers():
+    example = Example("q", ("a", " \n", [assistant(" ")], "b"), {"rank": (0.0, 1.0, 2.0, 3.0)})
+    assert without_blank(example) == Example("q", ("a", "b"), {"rank": (0.0, 3.0)})
+
+
+def test_a_plugins_own_kind_takes_examples_as_they_are():
+    class Own(DataKind):
+        pass
+
+    class OwnPreferences(Preferences):
+        pass
+
+    example = Example("q", ("a",), {"stars": (5.0,)})
+    assert adapt(example, Own) == example
+    assert needed(OwnPreferences) == needed(Preferences)
+    with pytest.raises(Mismatch):
+        adapt(example, OwnPreferences)

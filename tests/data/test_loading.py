@@ -1,45 +1,14 @@
-"""A recipe's data becomes groups with a report; fingerprints follow contents; held-out prompts stay out."""
-
-import json
-from dataclasses import replace
+"""A recipe's data becomes groups, and a report counts every row."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tiny_tokenizers import byte_tokenizer, user
+from tiny_data import pair, read
+from tiny_tokenizers import byte_tokenizer
 
-from alignkit import Demonstrations, Example, Group, Preferences, Prompts, UserError
-from alignkit.data.fingerprint import data_fingerprint as fingerprint
-from alignkit.data.held_out import split_held_out
-from alignkit.data.loading import Dataset, load
-from alignkit.data.report import Dropped, Tally
+from alignkit import Demonstrations, Example, Preferences, Prompts, UserError
+from alignkit.data.checking import Completions
+from alignkit.data.report import Dropped
 from alignkit.data.rows import batch_of
-from alignkit.data.tokenizing import Tokenization
-from alignkit.recipe import DataEntry
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(*rows):
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-        return path
-
-    return write
-
-
-def read(path, kind, max_length=1000, **settings):
-    return load(
-        DataEntry(path=str(path), **settings),
-        kind,
-        name="pairs",
-        tokenization=Tokenization(byte_tokenizer(), max_length),
-    )
-
-
-def pair(prompt="q", chosen=" a", rejected=" b", **columns):
-    return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **columns}
 
 
 def test_every_row_is_used_or_counted_with_its_first_place(write):
@@ -67,18 +36,6 @@ def test_tokens_are_counted_as_they_are_fed(write):
     data = read(write(pair("q" * 9, "a", "b"), pair("r", "a", "b")), Preferences, max_length=7)
     assert [len(group.prompt) for group in data.groups] == [5, 1]  # two tokens of a completion leave five
     assert (data.report.prompt_tokens, data.report.completion_tokens, data.report.truncated) == (6, 8, 1)
-
-
-def test_the_report_reads_as_text():
-    tally = Tally("pairs", rows=3)
-    tally.keep(Group([1, 2], ([3], [4, 5]), truncated=True))
-    tally.drop("empty completion", "f:2")
-    tally.drop("empty completion", "f:3")
-    assert tally.report().lines() == [
-        "pairs: 1 of 3 rows usable; 2 completions, 2 prompt tokens, 3 completion tokens",
-        "  1 prompts lost their beginning to fit the maximum length",
-        "  2 dropped: empty completion (first at f:2)",
-    ]
 
 
 def test_a_bad_row_is_an_error_where_the_recipe_says_so(write):
@@ -149,7 +106,6 @@ def test_what_is_skipped_and_what_limit_takes_are_the_data_in_two(write):
     path = write(*(pair(f"q{number}") for number in range(9)))
     first, rest = read(path, Preferences, limit=4), read(path, Preferences, skip=4)
     assert first.examples + rest.examples == read(path, Preferences).examples
-    assert fingerprint(DataEntry(path=str(path))) != fingerprint(DataEntry(path=str(path), skip=4))
 
 
 @pytest.mark.parametrize(
@@ -223,149 +179,85 @@ def test_a_completion_that_leaves_no_room_is_counted(write):
     assert report.dropped["completion longer than max_length"].count == 1
 
 
-def test_a_fingerprint_follows_contents_and_settings(write, tmp_path):
-    path = write(pair())
-    first = fingerprint(DataEntry(path=str(path)))
-    assert first == fingerprint(DataEntry(path=str(path)))
-    assert first != fingerprint(DataEntry(path=str(path), limit=1))
-    write(pair("other"))
-    assert first != fingerprint(DataEntry(path=str(path)))
-    folder = DataEntry(path=str(tmp_path))
-    before = fingerprint(folder)
-    path.rename(tmp_path / "renamed.jsonl")
-    assert before != fingerprint(folder)
-    assert fingerprint(DataEntry(path="some/hub-name", revision="a")) != fingerprint(
-        DataEntry(path="some/hub-name", revision="b")
-    )
+def completions(prompt, *texts, **columns):
+    return {"prompt": prompt, "completions": texts, **columns}
 
 
-def test_a_fingerprint_does_not_depend_on_how_the_path_is_spelled(write, tmp_path, monkeypatch):
-    path = write(pair())
-    monkeypatch.chdir(tmp_path)
-    copy = tmp_path / "elsewhere" / "other name.jsonl"
-    copy.parent.mkdir()
-    copy.write_bytes(path.read_bytes())
-    spellings = (str(path), path.name, f"./{path.name}", f"elsewhere/../{path.name}", str(copy))
-    assert len({fingerprint(DataEntry(path=spelling)) for spelling in spellings}) == 1
-    assert fingerprint(DataEntry(path=str(tmp_path / "elsewhere"))) == fingerprint(
-        DataEntry(path="./elsewhere")
-    )
-
-
-def test_a_fingerprint_follows_how_the_data_is_read(write):
-    path = write(pair())
-    changes = (
-        {"format": "preference"},
-        {"rename": {"a": "b"}},
-        {"skip": 1},
-        {"limit": 1},
-        {"on_bad": "error"},
-        {"split": "test"},
-        {},
-    )
-    assert len({fingerprint(DataEntry(path=str(path), **change)) for change in changes}) == len(changes)
-    as_csv = path.with_suffix(".csv")
-    as_csv.write_bytes(path.read_bytes())
-    assert fingerprint(DataEntry(path=str(path))) != fingerprint(DataEntry(path=str(as_csv))), (
-        "the suffix decides on the reader"
-    )
-
-
-def made(prompts):
-    groups = [Group([prompt, 9], ([number],)) for number, prompt in enumerate(prompts)]
-    return Dataset([Example(str(prompt)) for prompt in prompts], groups, Tally("x").report())
-
-
-@given(
-    st.lists(st.integers(0, 8), min_size=2, max_size=40).filter(lambda prompts: len(set(prompts)) > 1),
-    st.floats(0.01, 0.99),
-    st.integers(0, 99),
+TO_RANK = (
+    "{",
+    completions("q", "a", "bb"),
+    completions("r", "x" * 90),
+    completions("s", "", "c"),
+    completions("t", "d"),
+    completions("u", " "),
+    {"prompt": "v"},
 )
-@settings(deadline=None)
-def test_no_prompt_is_on_both_sides_and_nothing_is_lost(prompts, share, seed):
-    data = made(prompts)
-    train, held_out = split_held_out(data, share, seed)
-    sides = [{group.prompt[0] for group in side.groups} for side in (train, held_out)]
-    assert sides[0] and sides[1]  # noqa: PT018
-    assert not sides[0] & sides[1]
-    assert sorted(group.completions[0][0] for side in (train, held_out) for group in side.groups) == list(
-        range(len(prompts))
-    )
-    for side in (train, held_out):
-        order = [group.completions[0][0] for group in side.groups]
-        assert order == sorted(order)
-        assert [example.prompt for example in side.examples] == [
-            str(group.prompt[0]) for group in side.groups
-        ]
-    assert split_held_out(data, share, seed) == (train, held_out)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
-def test_about_the_share_is_held_out(share):
-    count = 4000
-    held = [len(split_held_out(made(range(count)), share, seed)[1]) for seed in range(3)]
-    deviation = (count * share * (1 - share)) ** 0.5  # of a binomial count
-    assert all(abs(number - count * share) < 5 * deviation for number in held)
-
-
-def texts(dataset):
-    return {example.prompt for example in dataset.examples}
-
-
-@given(st.sets(st.integers(0, 99), max_size=60), st.floats(0.1, 0.4), st.integers(0, 9))
-@settings(deadline=None, max_examples=40)
-def test_a_prompts_side_does_not_depend_on_which_others_are_there(dropped, share, seed):
-    _, held_out = split_held_out(made(range(100)), share, seed)
-    train, _ = split_held_out(made([prompt for prompt in range(100) if prompt not in dropped]), share, seed)
-    assert len(held_out) == 1 or len(train) == 1 or not texts(held_out) & texts(train)
-
-
-def test_another_seed_holds_out_others():
-    assert len({frozenset(texts(split_held_out(made(range(100)), 0.2, seed)[1])) for seed in range(5)}) == 5
-
-
-def test_a_larger_share_holds_out_all_that_a_smaller_one_does():
-    assert texts(split_held_out(made(range(100)), 0.1, 0)[1]) < texts(
-        split_held_out(made(range(100)), 0.3, 0)[1]
-    )
-
-
-def test_no_stage_trains_on_what_another_holds_out_of_the_same_file(write):
-    ties = (
-        {"prompt": f"q{number}", "completions": ["a", "b"], "ranks": [0, 0 if number == 3 else 1]}
-        for number in range(60)
-    )
-    path = write(*ties)
-    pairs, demonstrations = read(path, Preferences), read(path, Demonstrations)
-    assert (len(pairs), len(demonstrations)) == (59, 60), "the tie is no preference, but a demonstration"
-    held_out, train = split_held_out(pairs, 0.2, 0)[1], split_held_out(demonstrations, 0.2, 0)[0]
-    assert not texts(held_out) & texts(train)
-
-
-def test_a_prompt_is_the_same_as_text_and_as_a_conversation():
-    conversations = [
-        replace(example, prompt=[user(f"{example.prompt}\n")]) for example in made(range(50)).examples
-    ]
-    as_text, as_conversation = made(range(50)), replace(made(range(50)), examples=conversations)
-    assert split_held_out(as_text, 0.2, 0)[1].groups == split_held_out(as_conversation, 0.2, 0)[1].groups
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20), st.integers(0, 99))
-@settings(deadline=None)
-def test_prompts_that_share_text_or_tokens_stay_together(pairs, seed):
-    pairs = [*pairs, (7, 7), (8, 8)]
-    groups = [Group([tokens], ([number],)) for number, (_, tokens) in enumerate(pairs)]
-    train, held_out = split_held_out(
-        Dataset([Example(str(text)) for text, _ in pairs], groups, Tally("x").report()), 0.5, seed
-    )
-    assert not texts(train) & texts(held_out)
-    assert not {tuple(group.prompt) for group in train.groups} & {
-        tuple(group.prompt) for group in held_out.groups
+def test_blank_completions_to_rank_are_left_out_and_counted(write):
+    path = write(*TO_RANK)
+    data = read(path, Completions, max_length=64)
+    assert data.examples == [Example("q", ("a", "bb")), Example("s", ("c",)), Example("t", ("d",))]
+    assert [len(group.completions) for group in data.groups] == [2, 1, 1]
+    report = data.report
+    assert (report.rows, report.examples, report.completions, report.blank) == (7, 3, 4, 2)
+    assert report.dropped == {
+        "not valid JSON": Dropped(1, f"{path}:1"),
+        "completion longer than max_length": Dropped(1, f"{path}:3"),
     }
-    assert len(train) + len(held_out) == len(pairs)
 
 
-@pytest.mark.parametrize(("prompts", "share"), [([1, 1], 0.5), ([1, 2], 0.0), ([1, 2], 1.0)])
-def test_a_share_that_cannot_be_held_out_is_refused(prompts, share):
-    with pytest.raises(UserError):
-        split_held_out(made(prompts), share, 0)
+def test_a_blank_completion_takes_its_numbers_with_it(write):
+    row = completions("q", "a", " ", "c", ranks=[2, 0, 1], finished=[True, False, False], source="s")
+    [example] = read(write(row), Completions).examples
+    assert example.completions == ("a", "c")
+    assert example.columns == {"rank": (2, 1), "finished": (1, 0)}
+    assert example.extra == {"source": "s"}
+
+
+def test_completions_to_rank_may_contradict_each_other_and_differ_in_columns(write):
+    rows = (
+        pair(),
+        pair(chosen=" b", rejected=" a", margin=1),
+        completions("q", "a", "a"),
+        {"prompt": "q", "completion": "a"},
+    )
+    data = read(write(*rows), Completions)
+    assert (data.report.examples, data.report.dropped) == (4, {})
+
+
+def test_limit_counts_rows_with_something_to_rank(write):
+    data = read(write(*TO_RANK), Completions, max_length=64, limit=2)
+    assert [example.prompt for example in data.examples] == ["q", "s"]
+    assert data.report.rows == 4
+    blank = (completions("q", ""), completions("r", "a"), completions("s", "b"))
+    data = read(write(*blank), Completions, limit=1)
+    assert ([example.prompt for example in data.examples], data.report.blank) == (["r"], 1)
+
+
+def test_completions_to_rank_have_the_same_other_columns(write):
+    rows = completions("q", "a", answer="1"), completions("r", "b", source="s")
+    assert [example.extra for example in read(write(*rows), Completions).examples] == [
+        {"answer": "1", "source": None},
+        {"answer": None, "source": "s"},
+    ]
+
+
+@pytest.mark.parametrize("rows", [(), (completions("q", ""),), ({"prompt": "q"}, completions("r", " ", ""))])
+def test_nothing_to_rank_is_an_error_that_says_what_is_needed(write, rows):
+    with pytest.raises(UserError, match="there is no completion to rank") as error:
+        read(write(*rows), Completions)
+    assert error.value.where == "data.pairs"
+    assert "data with completions" in str(error.value)
+
+
+def test_only_bad_rows_to_rank_are_told_with_their_reasons(write):
+    with pytest.raises(UserError, match="none of 3 rows can be used") as error:
+        read(write("{", completions("q", ""), "{"), Completions)
+    assert "not valid JSON" in str(error.value)
+
+
+def test_a_bad_row_to_rank_is_an_error_where_the_recipe_says_so(write):
+    with pytest.raises(UserError, match="2 of 7 rows cannot be used"):
+        read(write(*TO_RANK), Completions, max_length=64, on_bad="error")
+    assert read(write(completions("q", "", "a")), Completions, on_bad="error").report.blank == 1

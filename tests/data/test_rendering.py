@@ -1,9 +1,10 @@
-"""Templates that write the date write one and the same, and are otherwise left as they are."""
+"""The places of the data in a rendered text are known, and templates are given one fixed date."""
 
 import pytest
-from tiny_tokenizers import CHATML, byte_tokenizer, user
+from tiny_tokenizers import CHATML, TRIMMING, assistant, byte_tokenizer, user
 
-from alignkit.data.rendering import DATE, render
+from alignkit import BadExample, UserError
+from alignkit.data.rendering import DATE, Rendered, render
 
 ASKING = "{{ strftime_now(asked) }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
 
@@ -43,3 +44,38 @@ def test_the_tokenizer_itself_still_reads_the_clock():
     assert rendered(template) == "2024"
     assert tokenizer.chat_template == template
     assert int(tokenizer.apply_chat_template([user("hello")], tokenize=False)) > 2024
+
+
+def test_the_templates_refusal_is_the_reason():
+    refusing = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(BadExample, match="roles must alternate"):
+        render(byte_tokenizer(refusing), [user("a")], generation_prompt=True)
+
+
+@pytest.mark.parametrize("content", ["a", " a ", "a\n", "\ta", ""])
+def test_the_places_of_contents_are_found_whether_or_not_the_template_strips(content):
+    for template, expected in ((CHATML, content), (TRIMMING, content.strip())):
+        rendered = render(byte_tokenizer(template), [user(content), assistant("b")], generation_prompt=False)
+        assert rendered.spans is not None
+        assert [rendered.text[start:end] for start, end in rendered.spans] == [expected, "b"]
+
+
+def test_the_places_are_unknown_where_the_template_changes_or_inspects_the_contents():
+    for template in (
+        CHATML.replace("m['content']", "m['content'] | upper"),
+        CHATML.replace("m['content']", "(raise_exception('no') if m['content'] != 'a' else 'a')"),
+    ):
+        found = render(byte_tokenizer(template), [user("a")], generation_prompt=False)
+        assert found.spans is None
+        assert found.cut(0, 4) == Rendered("<|im", None)
+
+
+def test_a_part_of_a_text_knows_the_places_of_the_data_in_it():
+    whole = Rendered("[hello][you]", ((1, 6), (8, 11)))
+    assert whole.cut(3, 10) == Rendered("llo][yo", ((0, 3), (5, 7)))
+    assert whole.cut(6, 8) == Rendered("][", ())
+
+
+def test_a_conversation_needs_a_template():
+    with pytest.raises(UserError, match="no chat template"):
+        render(byte_tokenizer(), [user("a")], generation_prompt=True)

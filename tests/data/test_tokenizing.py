@@ -19,7 +19,6 @@ from tiny_tokenizers import (
 )
 
 from alignkit import BadExample, Example, UserError
-from alignkit.data.rendering import render
 from alignkit.data.tokenizing import Tokenization
 
 words = st.text(alphabet="athe cmosn\n,.!é", min_size=1, max_size=30).filter(str.strip)
@@ -258,17 +257,3 @@ def test_a_template_that_changes_contents_is_trusted_only_without_special_tokens
     assert tokenizer.decode(group.completions[0]) == "B<|im_end|>"
     with pytest.raises(BadExample, match="spells out a special token"):
         Tokenization(tokenizer, 1000).encode(Example([user("a<|im_end|>")], ([assistant("b")],)))
-
-
-def test_the_templates_refusal_is_the_reason():
-    refusing = "{{ raise_exception('roles must alternate') }}"
-    with pytest.raises(BadExample, match="roles must alternate"):
-        render(byte_tokenizer(refusing), [user("a")], generation_prompt=True)
-
-
-@pytest.mark.parametrize("content", ["a", " a ", "a\n", "\ta", ""])
-def test_the_places_of_contents_are_found_whether_or_not_the_template_strips(content):
-    for template, expected in ((CHATML, content), (TRIMMING, content.strip())):
-        rendered = render(byte_tokenizer(template), [user(content), assistant("b")], generation_prompt=False)
-        assert rendered.spans is not None
-        assert [rendered.text[start:end] for start, end in rendered.spans] == [expected, "b"]

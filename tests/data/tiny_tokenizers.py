@@ -1,6 +1,4 @@
-"""Small tokenizers that the tests build: bytes as tokens, with and without a BOS, with the chat templates
-that matter.
-"""
+"""Builds small tokenizers for tests: of bytes and of words, with and without a BOS, with chat templates."""
 
 from __future__ import annotations
 
@@ -34,8 +32,9 @@ CORPUS = [
 def byte_tokenizer(
     template: str | None = None, *, bos: bool = False, eos: str = "</s>"
 ) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with a few merges, so that tokens do straddle words' edges; `bos`: it puts <s> before
-    plain text.
+    """Return a byte-level BPE with a few merges, so that some tokens straddle the edges of words.
+
+    bos: it puts <s> before plain text.
     """
     core = Tokenizer(models.BPE(unk_token=None))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -56,8 +55,9 @@ def byte_tokenizer(
 
 @cache
 def prefixing_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
-    """Like Llama 2's: the first word of any text gets a space, so that text tokenized by itself begins
-    otherwise than within a text.
+    """Return a tokenizer that puts a space before the first word of a text, as Llama 2's does.
+
+    A text by itself then begins with other tokens than the same text after other text.
     """
     letters = {
         character: number for number, character in enumerate([*SPECIAL, "▁", *map(chr, range(33, 127)), "\n"])
@@ -70,7 +70,7 @@ def prefixing_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Whole words only, of which one is spelled like a special token: it cannot be written as plain text."""
+    """Return a tokenizer of whole words. It cannot write the text of a special token as plain text."""
     words = {word: number for number, word in enumerate([*SPECIAL, "hello", "world"])}
     core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -90,10 +90,10 @@ def _wrap(core: Tokenizer, template: str | None, eos: str) -> PreTrainedTokenize
 
 
 def user(content: str) -> dict[str, str]:
-    """A user's message."""
+    """Return a user's message."""
     return {"role": "user", "content": content}
 
 
 def assistant(content: str) -> dict[str, str]:
-    """An assistant's message."""
+    """Return an assistant's message."""
     return {"role": "assistant", "content": content}

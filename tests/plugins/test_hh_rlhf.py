@@ -39,7 +39,7 @@ def test_unusable_pairs_say_why(bad, reason):
         hh.parse(bad)
 
 
-def test_only_transcripts_are_recognised():
+def test_only_transcripts_are_recognized():
     assert hh.matches(row())
     assert not hh.matches({"chosen": "a", "rejected": "b"})
     assert not hh.matches({"chosen": [], "rejected": []})

@@ -34,7 +34,7 @@ RECIPE = {
     "training": {"sampling": {"max_tokens": 8}},
     "stages": {
         "fitted": {"train": "sft", "on": "plain"},
-        "recognised": {"train": "sft", "on": "auto", "start": "fitted"},
+        "recognized": {"train": "sft", "on": "auto", "start": "fitted"},
         "named": {"train": "sft", "on": "mine"},
         "checked": {"train": "sft", "on": "plain", "held_out": {"path": "some/data", "format": "mine"}},
         "judge": {"train": "bradley-terry", "on": "plain"},
@@ -66,8 +66,8 @@ def code(folder: Path, **files: str) -> dict[str, str]:
     [
         ({"sampler": SAMPLER + "# changed"}, {"online", "drawn", "table"}),
         # What a sample stage wrote is read as any data whose format is not named.
-        ({"format": FORMAT + "# changed"}, {"recognised", "named", "checked", "ranked"}),
-        ({"other": FORMAT.replace('"mine"', '"other"')}, {"recognised", "ranked"}),
+        ({"format": FORMAT + "# changed"}, {"recognized", "named", "checked", "ranked"}),
+        ({"other": FORMAT.replace('"mine"', '"other"')}, {"recognized", "ranked"}),
     ],
 )
 def test_a_changed_plugin_does_again_the_stages_that_use_it(tmp_path, changed, again):

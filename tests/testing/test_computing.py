@@ -45,7 +45,7 @@ PREPARES = {
     "a tensor of another shape": (lambda r: advantages(r, mean=r.rewards.mean()), "gave mean the shape"),
     "a tensor that is not finite": (
         lambda r: advantages(r, ratio=r.rewards.log()),
-        "gave a ratio that is not finite",
+        "gave ratio numbers that are not finite",
     ),
     "an undeclared signal": (
         lambda r: advantages(r, kl=r.token_kl()),

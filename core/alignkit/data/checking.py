@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from alignkit.data.messages import is_blank, speech
@@ -15,26 +14,35 @@ T = TypeVar("T")
 
 
 class Completions(DataKind):
-    """Completions to rank, whatever their columns; blank ones are left out and counted."""
+    """Completions to rank; blank ones are left out and counted."""
 
 
 class Mismatch(BadExample):
-    """The example is sound, but is not what the objective learns from. Where no example fits, the data is the
-    wrong one.
+    """A sound example of another kind than the objective learns from.
+
+    If no example fits, the recipe names the wrong data.
     """
 
 
-def without_blank(example: Example) -> Example:
-    """Return the example without its blank completions."""
-    said = [place for place, completion in enumerate(example.completions) if not is_blank(completion)]
-    return select(example, said)
+@dataclass(frozen=True)
+class Need:
+    """What a kind of data needs.
+
+    what: the need in words. formats: the built-in formats that may meet it. shape: makes data of the kind
+    from an example, and raises Mismatch or BadExample where it cannot.
+    """
+
+    what: str
+    formats: tuple[str, ...]
+    shape: Callable[[Example], Example]
 
 
 def adapt(example: Example, kind: type[DataKind]) -> Example:
-    """The example as data of `kind`, checked: the best completion for Demonstrations, none for Prompts,
-    comparable ones for Preferences.
+    """Return the example as data of `kind`, checked.
 
-    Raises BadExample with the reason where it cannot be used, Mismatch where it lacks what `kind` needs.
+    For Demonstrations that is the best completion, for Prompts no completion, for Preferences the completions
+    that can be compared. Raises Mismatch where the example lacks what `kind` needs, and BadExample with the
+    reason where it cannot be used otherwise.
     """
     if is_blank(example.prompt):
         raise BadExample("empty prompt")
@@ -52,8 +60,19 @@ def adapt(example: Example, kind: type[DataKind]) -> Example:
     return _comparable(shaped) if issubclass(kind, Preferences) else shaped
 
 
+def needed(kind: type[DataKind]) -> Need:
+    """Return the need of `kind`.
+
+    A plugin's own kind, derived from `DataKind` alone, takes every example as it is.
+    """
+    return next(
+        (need for known, need in NEEDS.items() if issubclass(kind, known)),
+        Need("examples", (), lambda example: example),
+    )
+
+
 def _demonstration(example: Example) -> Example:
-    """The best-ranked completion, the first of several; of labelled ones the first that is good."""
+    """Keep the best completion: the first with the lowest rank, else the first that is labelled good."""
     count = len(example.completions)
     if not count:
         raise Mismatch("no completion")
@@ -66,12 +85,10 @@ def _demonstration(example: Example) -> Example:
             raise BadExample("no completion is labelled good")
         best = good[0]
     kept = select(example, [best])
-    return replace(
-        kept,
-        columns={
-            name: values for name, values in kept.columns.items() if name not in ("rank", "label", "margin")
-        },
-    )
+    columns = {
+        name: values for name, values in kept.columns.items() if name not in ("rank", "label", "margin")
+    }
+    return replace(kept, columns=columns)
 
 
 def _preference(example: Example) -> Example:
@@ -94,17 +111,6 @@ def _prompt(example: Example) -> Example:
     return replace(example, completions=(), columns={})
 
 
-@dataclass(frozen=True)
-class Need:
-    """What a kind of data needs: in words, the built-in formats that may give it, and the function that
-    shapes an example to it.
-    """
-
-    what: str
-    formats: tuple[str, ...]
-    shape: Callable[[Example], Example]
-
-
 RANKED = ("preference", "implicit-preference", "ranking")
 NEEDS = {
     Demonstrations: Need(
@@ -116,19 +122,10 @@ NEEDS = {
 }
 
 
-def needed(kind: type[DataKind]) -> Need:
-    """The need of `kind`; a plugin's own kind, derived from `DataKind` alone, takes every example as it
-    is.
-    """
-    return next(
-        (need for known, need in NEEDS.items() if issubclass(kind, known)),
-        Need("examples", (), lambda example: example),
-    )
-
-
 def _comparable(example: Example) -> Example:
-    """Without completions that occur twice with different ranks: they are better and worse than
-    themselves.
+    """Leave out every completion that occurs twice with different ranks.
+
+    It would be better and worse than itself. Raises BadExample where no two different ranks remain.
     """
     ranks: dict[Any, set[float]] = {}
     for completion, rank in zip(example.completions, example.columns["rank"], strict=True):
@@ -141,37 +138,17 @@ def _comparable(example: Example) -> Example:
     return select(example, keep) if len(keep) < len(example.completions) else example
 
 
+def without_blank(example: Example) -> Example:
+    """Return the example without its blank completions."""
+    said = [index for index, completion in enumerate(example.completions) if not is_blank(completion)]
+    return select(example, said)
+
+
 def select(example: Example, indices: Sequence[int]) -> Example:
-    """The example with only these of its completions, in this order."""
+    """Return the example with only the completions at `indices`, in that order."""
     columns = {name: _take(values, indices) for name, values in example.columns.items()}
     return replace(example, completions=_take(example.completions, indices), columns=columns)
 
 
 def _take(values: tuple[T, ...], indices: Sequence[int]) -> tuple[T, ...]:
     return tuple(values[index] for index in indices)
-
-
-@dataclass
-class Contradictions:
-    """Remembers which completion was preferred to which under each prompt, to refuse a later example that
-    says the opposite.
-    """
-
-    seen: set[bytes] = field(default_factory=set)
-
-    def check(self, example: Example) -> None:
-        """Remember the example's pairs. Raises BadExample where an earlier example ordered one of them the
-        other way round.
-        """
-        if "rank" not in example.columns or len(example.completions) < 2:
-            return
-        prompt, ranks = speech(example.prompt), example.columns["rank"]
-        said = [speech(completion) for completion in example.completions]
-        ordered = [(a, b) for a in range(len(said)) for b in range(len(said)) if ranks[a] < ranks[b]]
-        if any(_digest(prompt, said[b], said[a]) in self.seen for a, b in ordered):
-            raise BadExample("contradicts an earlier pair of the same prompt")
-        self.seen.update(_digest(prompt, said[a], said[b]) for a, b in ordered)
-
-
-def _digest(*speeches: tuple[tuple[str, str], ...]) -> bytes:
-    return blake2b(repr(speeches).encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Reads the numbers of a row as columns of a group: for each name one number a completion."""
+"""Reads the numbers of a row as the columns of an example: for each name one number per completion."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 from alignkit.example import BadExample
 
 SCALARS = ("margin", "weight")
-"""One number a row, repeated for each completion."""
+"""Columns with one number per row. It is repeated for each completion."""
 
 LISTS = {"ranks": "rank", "rewards": "reward", "votes": "votes", "labels": "label", "finished": "finished"}
-"""A row's list of one number a completion, and the column that it becomes."""
+"""Columns of a row that list one number per completion, each with the example's column that it becomes."""
 
 PAIRED = {"votes": "votes", "reward": "reward", "score": "reward"}
-"""`votes_chosen` and `votes_rejected`, and so on, and the column that the two become."""
+"""Columns of a row that come in two: `votes_chosen` and `votes_rejected` become `votes`, and so on."""
 
 WORDS = {"true": 1.0, "false": 0.0}
 
 LARGEST = 3.4028234663852886e38
-"""Of float32, as which a batch holds the columns."""
+"""The largest number in float32. A batch holds the columns as float32."""
 
 
 def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float, ...]]:
-    """The columns of a group of `count` completions. Rewards without ranks imply ranks: the higher reward is
-    better.
+    """Return the columns of an example with `count` completions.
 
-    A column whose cell is null (or empty, in CSV) is left out. Raises BadExample for what is no finite number
-    or not of length `count`.
+    Rewards without ranks give ranks too: the higher reward is better. A column is left out where its cell is
+    null, or empty in CSV. Raises BadExample for a value that is no finite number, and for a list whose length
+    is not `count`.
     """
     columns: dict[str, tuple[float, ...]] = {}
     for name, column in LISTS.items():
@@ -53,23 +53,24 @@ def number_columns(row: Mapping[str, Any], count: int) -> dict[str, tuple[float,
 
 
 def implied_ranks(rewards: tuple[float, ...]) -> tuple[float, ...]:
-    """0 for the highest reward; a completion's rank is the number of different rewards above its own."""
+    """Rank completions by reward: a rank is the number of different rewards that are higher, from 0."""
     return dense([-reward for reward in rewards])
 
 
 def dense(ranks: Sequence[float]) -> tuple[float, ...]:
-    """The same order as 0, 1, …; equal ranks stay equal. Ranks such as times in seconds would be equal as
-    float32.
+    """Number the ranks 0, 1, … in the same order; equal ranks stay equal.
+
+    Large ranks that differ little, for example times in seconds, would become equal in float32.
     """
     levels = {rank: float(level) for level, rank in enumerate(sorted(set(ranks)))}
     return tuple(levels[rank] for rank in ranks)
 
 
 def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]]:
-    """The columns of one example, of whatever format, as training reads them: numbers, ranks dense.
+    """Return the columns of an example of any format as training reads them: as numbers, with dense ranks.
 
-    Raises BadExample for what is no finite number, a negative weight or vote, and votes that do not say which
-    of two is better.
+    Raises BadExample for a value that is no finite number, for a negative weight or vote, and for two
+    completions of different rank that both have no vote.
     """
     numbers = {name: tuple(_required(value, name) for value in values) for name, values in columns.items()}
     for name in ("weight", "votes"):
@@ -78,20 +79,20 @@ def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]
     if "rank" in numbers:
         numbers["rank"] = dense(numbers["rank"])
         if "votes" in numbers:
-            judged = list(zip(numbers["rank"], numbers["votes"], strict=True))
+            ranked = zip(numbers["rank"], numbers["votes"], strict=True)
             if any(
-                rank != other and votes + more == 0
-                for (rank, votes), (other, more) in combinations(judged, 2)
+                rank != other_rank and votes + other_votes == 0
+                for (rank, votes), (other_rank, other_votes) in combinations(ranked, 2)
             ):
                 raise BadExample("'votes' is 0 for both of two completions of different rank")
     return numbers
 
 
 def number(value: Any, name: str) -> float | None:
-    """A number from a number, a truth value, or the text of either (CSV has only text); None for null and
-    empty text.
+    """Return a cell as a number, or None where it is null or empty text.
 
-    Raises BadExample for anything else and for a number that is not finite as float32.
+    Numbers and truth values are read, and the text of both, since CSV has only text. Raises BadExample for
+    anything else and for a number that is not finite in float32.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -120,7 +121,7 @@ def _required(value: Any, name: str) -> float:
 
 
 def consumed(row: Mapping[str, Any], count: int) -> set[str]:
-    """The names of the row's columns that `number_columns` reads."""
+    """Return the names of the row's columns that `number_columns` reads."""
     names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {
         name for name in SCALARS if name in row
     }

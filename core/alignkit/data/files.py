@@ -1,6 +1,4 @@
-"""Reads the rows of one local file, each with its place, whatever the file's layout: JSONL, a JSON array, CSV
-or Parquet.
-"""
+"""Reads the rows of one local file, each with its place. The file is JSONL, a JSON array, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -16,20 +14,25 @@ from typing import IO, Any, TypeAlias
 from alignkit.errors import UserError
 from alignkit.example import BadExample
 
-Row: TypeAlias = tuple[str, "dict[str, Any] | BadExample"]
-"""A place (`file:line`, or `file row N` where a layout has no lines) and what stands there."""
+Row: TypeAlias = dict[str, Any]
+"""The cells of a row by the names of their columns."""
+
+PlacedRow: TypeAlias = tuple[str, Row | BadExample]
+"""A place with the row there, or with the reason why the row cannot be read.
+
+The place is `file:line`, or `file row N` for Parquet, which has no lines.
+"""
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 LONGEST_CELL = 2**31 - 1
-"""Characters of a CSV cell: the most that Python's reader takes on every system. It takes 131,072 unless
-told.
-"""
+"""The most characters in a CSV cell that Python's reader accepts on every system. Its default is 131,072."""
 
 
-def read_file(path: Path, where: str) -> Iterator[Row]:
-    """The rows of a file, by its suffix; `.gz` may follow any of JSONL, JSON and CSV. Raises UserError for
-    another suffix.
+def read_file(path: Path, where: str) -> Iterator[PlacedRow]:
+    """Read the rows of a file. Its suffix says how; `.gz` may follow the suffix of JSONL, JSON and CSV.
+
+    Raises UserError for another suffix, and for a Parquet file that cannot be read.
     """
     name = path.name.removesuffix(".gz")
     suffix = Path(name).suffix
@@ -44,14 +47,15 @@ def read_file(path: Path, where: str) -> Iterator[Row]:
     return _closing(path, _csv if suffix == ".csv" else _json)
 
 
-def _closing(path: Path, read: Callable[[IO[bytes], Path], Iterator[Row]]) -> Iterator[Row]:
+def _closing(path: Path, read: Callable[[IO[bytes], Path], Iterator[PlacedRow]]) -> Iterator[PlacedRow]:
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
         yield from read(stream, path)  # pyright: ignore[reportArgumentType]  (gzip's stream is a binary stream)
 
 
 def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[int, bytes | BadExample]]:
-    """Numbered lines. A gzip file that ends early or is damaged gives one last BadExample instead of its
-    remaining lines.
+    """Read lines with their numbers, from 1.
+
+    A gzip file that is damaged or ends early gives one BadExample in place of its remaining lines.
     """
     number = 0
     try:
@@ -64,8 +68,8 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[tuple[int, bytes | BadExam
         )
 
 
-def _json(stream: IO[bytes], path: Path) -> Iterator[Row]:
-    """JSONL, or an array where the first character that is not blank is `[`."""
+def _json(stream: IO[bytes], path: Path) -> Iterator[PlacedRow]:
+    """Read a JSON array where the first character that is not blank is `[`, and JSONL otherwise."""
     lines = _lines(stream, path)
     leading: list[tuple[int, bytes | BadExample]] = []
     for number, line in lines:
@@ -85,7 +89,7 @@ def _json(stream: IO[bytes], path: Path) -> Iterator[Row]:
             yield place, _json_object(line)
 
 
-def _json_object(line: bytes) -> dict[str, Any] | BadExample:
+def _json_object(line: bytes) -> Row | BadExample:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -95,9 +99,10 @@ def _json_object(line: bytes) -> dict[str, Any] | BadExample:
     return row if isinstance(row, dict) else BadExample("not a JSON object")
 
 
-def _json_array(numbered: Iterator[tuple[int, bytes | BadExample]], path: Path) -> Iterator[Row]:
-    """The elements of an array, each at the line where it begins; after a syntax error the rest cannot be
-    read.
+def _json_array(numbered: Iterator[tuple[int, bytes | BadExample]], path: Path) -> Iterator[PlacedRow]:
+    """Read the elements of an array, each with the line where it begins.
+
+    A syntax error ends the reading: no later element can be found.
     """
     parts: list[bytes] = []
     for number, line in numbered:
@@ -133,16 +138,18 @@ def _json_array(numbered: Iterator[tuple[int, bytes | BadExample]], path: Path) 
 
 
 def _skip(text: str, at: int) -> int:
-    """The next position that holds no white space."""
+    """Return the next position that holds no white space."""
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     return at
 
 
-def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
-    """CSV with a header line. Every cell is text; formats read the numbers. After a syntax error the rest
-    cannot be read: any line may lie inside a cell."""
-    broken: list[Row] = []
+def _csv(stream: IO[bytes], path: Path) -> Iterator[PlacedRow]:
+    """Read CSV with a header line. Every cell is text; formats read the numbers.
+
+    A syntax error ends the reading: any later line may lie inside a cell.
+    """
+    broken: list[PlacedRow] = []
 
     def decoded() -> Iterator[str]:
         for number, line in _lines(stream, path):
@@ -170,7 +177,7 @@ def _csv(stream: IO[bytes], path: Path) -> Iterator[Row]:
     yield from broken
 
 
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | BadExample:
+def _csv_row(header: list[str], cells: list[str]) -> Row | BadExample:
     if len(cells) != len(header):
         return BadExample("the line has another number of cells than the header")
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
@@ -178,7 +185,7 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any] | BadExample
     return dict(zip(header, cells, strict=True))
 
 
-def _parquet(path: Path, where: str) -> Iterator[Row]:
+def _parquet(path: Path, where: str) -> Iterator[PlacedRow]:
     from pyarrow import ArrowException, parquet
 
     try:

@@ -1,4 +1,4 @@
-"""Fingerprints data, so that a stage is done again when its data changed."""
+"""Computes a fingerprint of data, so that a stage is done again when its data changed."""
 
 from __future__ import annotations
 

@@ -13,12 +13,15 @@ from alignkit.example import text_of
 def split_held_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Return the data in two parts, with about `share` of its prompts held out in the second part.
 
-    No prompt is on both sides, as text or as tokens. Both parts keep the order and the report. Each prompt is
-    drawn by itself, a function of (seed, text). So it falls on the same side in every stage of a recipe,
-    whatever rows a stage leaves out, and a larger share holds out all that a smaller share does. Two things
-    can move a prompt: prompts that truncation made equal stay together; and where all prompts fall on one
-    side, the prompt nearest to the other side goes there.
-    Raises UserError where `share` is not between 0 and 1, or where there are fewer than two different prompts.
+    No prompt is on both sides, as text or as tokens. Both parts keep the order and the report.
+
+    Each prompt is drawn by itself, as a function of (seed, text). A prompt therefore falls on the same side
+    in every stage of a recipe, whatever rows a stage leaves out, and a larger share holds out all that a
+    smaller share does. Two things can move a prompt: prompts that truncation made equal stay together; and
+    where all prompts fall on one side, the prompt nearest to the other side goes there.
+
+    Raises UserError where `share` is not between 0 and 1, or where there are fewer than two different
+    prompts.
     """
     if not 0 < share < 1:
         raise UserError(f"the held-out share lies between 0 and 1, found {share}", where="held_out")
@@ -33,8 +36,9 @@ def split_held_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, 
     held = {text for text in drawn if drawn[text] < share} or {min(drawn, key=drawn.__getitem__)}
     if len(held) == len(drawn):
         held.remove(max(drawn, key=drawn.__getitem__))
-    return _part(dataset, [text not in held for text in prompts]), _part(
-        dataset, [text in held for text in prompts]
+    return (
+        _part(dataset, [text not in held for text in prompts]),
+        _part(dataset, [text in held for text in prompts]),
     )
 
 
@@ -46,16 +50,18 @@ def _draw(seed: int, text: str) -> float:
 def _representatives(dataset: Dataset) -> list[str]:
     """Return, for each group, the text that stands for its prompt.
 
-    Prompts of equal text, and prompts of equal tokens, belong together. What belongs together is found by a
-    union-find: each text points to a smaller text of its own kind, and the smallest one points to itself.
+    Prompts with the same text belong together, and so do prompts with the same tokens. This forms chains: the
+    first and the last prompt of a chain may share neither. A union-find follows the chains in one pass over
+    the data. In it each text points to a smaller text of its chain, and the smallest text, which stands for
+    all, points to itself.
     """
     texts = [text_of(example.prompt).strip() for example in dataset.examples]
     smaller = {text: text for text in texts}
-    first: dict[tuple[int, ...], str] = {}  # the first text of each prompt's tokens
+    first: dict[tuple[int, ...], str] = {}  # the first text that has these tokens
 
     def smallest(text: str) -> str:
         while smaller[text] != text:
-            smaller[text] = smaller[smaller[text]]  # halves the way for the next time
+            smaller[text] = smaller[smaller[text]]  # makes the chain shorter for the next call
             text = smaller[text]
         return text
 

@@ -1,6 +1,4 @@
-"""Loads a recipe's data: rows become checked examples, examples become token groups, and a report says what
-became of every row.
-"""
+"""Loads a recipe's data: rows become checked examples as text and as tokens, with a report of every row."""
 
 from __future__ import annotations
 
@@ -8,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data import reading
-from alignkit.data.checking import Completions, Contradictions, Mismatch, adapt, needed, without_blank
-from alignkit.data.formats import LAYOUTS, rename_hint
+from alignkit.data.builtin_formats import BUILT_IN
+from alignkit.data.checking import Completions, Mismatch, adapt, needed, without_blank
+from alignkit.data.contradictions import Contradictions
+from alignkit.data.formats import rename_hint
+from alignkit.data.reading import read_examples
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group
@@ -35,7 +35,7 @@ class Dataset:
 
 
 def load(
-    spec: DataEntry,
+    entry: DataEntry,
     kind: type[DataKind],
     *,
     name: str,
@@ -43,25 +43,30 @@ def load(
     formats: Mapping[str, Format] | None = None,
     where: str | None = None,
 ) -> Dataset:
-    """Read the data that a recipe calls `name` as what an objective learns from.
+    """Read the data that a recipe calls `name` as data of `kind`.
 
-    `formats` are the plugins', `where` is the data entry's key path, `data.NAME` unless given. Stops after
-    `spec.limit` usable examples. Raises UserError, naming places, where the data cannot be found, is of the
-    wrong kind, has no usable row, or has a bad one under `on_bad: error`.
+    `formats` are the plugins'. `where` is the key path of the data entry; None means `data.NAME`. Reading
+    stops after `entry.limit` usable examples. Raises UserError, which names the places, where the data cannot
+    be found, is of the wrong kind, has no usable row, has a bad row under `on_bad: error`, or gives a column
+    in some rows only.
     """
-    loader = _Loader(spec, kind, where or f"data.{name}", tokenization, Tally(name))
-    for place, row, example in reading.read_examples(spec, formats or {}, loader.where):
+    loader = _Loader(entry, kind, where or f"data.{name}", tokenization, Tally(name))
+    for place, row, example in read_examples(entry, formats or {}, loader.where):
         loader.add(place, row, example)
-        if spec.limit and len(loader.groups) == spec.limit:
+        if entry.limit and len(loader.groups) == entry.limit:
             break
     return loader.finish()
 
 
 @dataclass
 class _Loader:
-    """What `load` remembers from row to row. `mismatch`: the first of another kind."""
+    """What `load` remembers from row to row.
 
-    spec: DataEntry
+    mismatch: the place, the row and the reason of the first example of another kind. mismatches: the number
+    of all examples of another kind.
+    """
+
+    entry: DataEntry
     kind: type[DataKind]
     where: str
     tokenization: Tokenization
@@ -73,43 +78,45 @@ class _Loader:
     mismatches: int = 0
 
     def add(self, place: str, row: Mapping[str, Any], example: Example | BadExample) -> None:
+        """Keep the row's example, or count the reason why it cannot be used."""
         self.tally.rows += 1
         try:
             if isinstance(example, BadExample):
                 raise example
-            shaped = self._shaped(example)
-            if shaped is None:
-                return
-            group = self.tokenization.encode(shaped)
-            if not issubclass(self.kind, Completions):  # only to be ranked, not to become a batch
-                self._require_agreement(shaped, place)
+            if issubclass(self.kind, Completions):
+                self._add_to_rank(example)
+            else:
+                self._add_to_batches(adapt(example, self.kind), place)
         except Mismatch as reason:
             self.mismatch, self.mismatches = self.mismatch or (place, row, str(reason)), self.mismatches + 1
             self.tally.drop(str(reason), place)
         except BadExample as reason:
             self.tally.drop(str(reason), place)
-        else:
-            self.examples.append(shaped)
-            self.groups.append(group)
-            self.tally.keep(group)
 
-    def _shaped(self, example: Example) -> Example | None:
-        """Return the example as data of the kind; None where nothing is said in what is to be ranked."""
-        if not issubclass(self.kind, Completions):
-            return adapt(example, self.kind)
+    def _add_to_rank(self, example: Example) -> None:
+        """Keep the completions that are not blank; an example of blank ones is neither kept nor dropped."""
         kept = without_blank(example)
         self.tally.blank += len(example.completions) - len(kept.completions)
-        return kept if kept.completions else None
+        if kept.completions:
+            self._keep(kept, self.tokenization.encode(kept))
 
-    def _require_agreement(self, example: Example, place: str) -> None:
-        """Refuse other columns than the examples before had, and a pair that contradicts an earlier pair."""
-        self._same_columns(example, place)
+    def _add_to_batches(self, example: Example, place: str) -> None:
+        """Keep the example if it agrees with the examples before it."""
+        group = self.tokenization.encode(example)
+        self._require_same_columns(example, place)
         if "rank" in example.columns:
             self.contradictions.check(example)
+        self._keep(example, group)
 
-    def _same_columns(self, example: Example, place: str) -> None:
-        """Batches hold one number of each column for every completion, so all examples have the same
-        columns.
+    def _keep(self, example: Example, group: Group) -> None:
+        self.examples.append(example)
+        self.groups.append(group)
+        self.tally.keep(group)
+
+    def _require_same_columns(self, example: Example, place: str) -> None:
+        """Raise UserError where the example has other columns than the first one.
+
+        A batch holds one number of each column for every completion, so all examples need the same columns.
         """
         differing = set(example.columns) ^ set(self.examples[0].columns) if self.examples else set()
         if differing:
@@ -121,6 +128,7 @@ class _Loader:
             )
 
     def finish(self) -> Dataset:
+        """Return the data set, or raise the UserError that says why it cannot be used."""
         report = self.tally.report()
         if issubclass(self.kind, Completions) and not self.groups and not report.dropped:
             raise UserError(
@@ -130,28 +138,25 @@ class _Loader:
             )
         if self.mismatch and not self.groups and self.mismatches > self.tally.rows / 2:
             raise self._wrong_kind(*self.mismatch)
-        enforce(report, self.spec.on_bad, self.where)
-        return Dataset(with_same_extra(self.examples), self.groups, report)
+        enforce(report, self.entry.on_bad, self.where)
+        return Dataset(_with_same_extra(self.examples), self.groups, report)
 
     def _wrong_kind(self, place: str, row: Mapping[str, Any], reason: str) -> UserError:
         need = needed(self.kind)
-        layouts = [LAYOUTS[name].columns for name in need.formats]
+        wanted = [BUILT_IN[name].columns for name in need.formats]
+        fitting = f"Columns that would do: {'; or '.join(map(', '.join, wanted))}."
         return UserError(
             f"the objective learns from {need.what}; found {reason} at {place}, whose columns are: "
             f"{', '.join(row)}",
             where=self.where,
-            hint="\n".join(
-                [
-                    f"Columns that would do: {'; or '.join(map(', '.join, layouts))}.",
-                    *rename_hint(row, layouts),
-                ]
-            ),
+            hint="\n".join([fitting, *rename_hint(row, wanted)]),
         )
 
 
-def with_same_extra(examples: Sequence[Example]) -> list[Example]:
-    """The examples with the same other columns each: None where a row had none, so that a batch's columns do
-    not depend on its rows.
+def _with_same_extra(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples with the same extra columns, filled with None where a row had none.
+
+    The columns of a batch then do not depend on its rows.
     """
     names = dict.fromkeys(name for example in examples for name in example.extra)
     return [

@@ -1,4 +1,4 @@
-"""Reads a cell as text or as a conversation, and refuses what a chat template could not be trusted with."""
+"""Reads a cell as text or as a conversation, and compares what texts say."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def read_text(cell: Any, column: str) -> Text:
-    """The cell as text or a list of messages, each with at least `role` and `content`; fields that are null
-    are left out.
+    """Return the cell as text, or as a list of messages, each with at least `role` and `content`.
 
-    Raises BadExample for anything else, for an unknown role, for content that is not text, and for half a
-    surrogate pair.
+    A message's fields that hold null, an empty list or an empty mapping are left out. Raises BadExample for a
+    cell of another type, for an unknown role, for a field that is not text, and for half a surrogate pair.
     """
     if isinstance(cell, str):
         return _whole(cell)
@@ -32,15 +31,16 @@ def _message(message: Any) -> dict[str, Any]:
         raise BadExample(f"a message's role is none of {', '.join(CHAT_ROLES)}")
     if not isinstance(message.get("content"), str):
         raise BadExample("a message's content is not text")
-    said = {name: value for name, value in message.items() if value is not None and value not in ([], {})}
-    for name, value in said.items():
+    fields = {name: value for name, value in message.items() if value is not None and value not in ([], {})}
+    for name, value in fields.items():
         if not isinstance(value, str):
             raise BadExample(f"a message's field {name!r} is not text")
         _whole(value)
-    return said
+    return fields
 
 
 def _whole(text: str) -> str:
+    """Return the text. Raises BadExample where it cannot be written as UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -49,12 +49,12 @@ def _whole(text: str) -> str:
 
 
 def speech(text: Text) -> tuple[tuple[str, str], ...]:
-    """What is said and by whom, white space around it left out: texts that differ in no more are the same."""
+    """Return what is said and by whom, without white space around it, to find equal texts."""
     if isinstance(text, str):
         return (("", text.strip()),)
     return tuple((message["role"], message["content"].strip()) for message in text)
 
 
 def is_blank(text: Text) -> bool:
-    """Whether nothing at all is said."""
+    """Tell whether the text, or every message of the conversation, is blank."""
     return not any(content for _, content in speech(text))

@@ -1,6 +1,4 @@
-"""Finds where a recipe's data lies (a file, a saved folder, the hub) and reads its rows, each with its
-place.
-"""
+"""Finds a recipe's data in a file, a saved folder or on the hub, and reads its rows, each with its place."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data.files import SUFFIXES, Row, read_file
-from alignkit.data.formats import Unrecognised, choose, parse
+from alignkit.data.files import SUFFIXES, PlacedRow, Row, read_file
+from alignkit.data.formats import Unrecognized, choose, parse
 from alignkit.errors import UserError, first_line, nearest
 from alignkit.example import BadExample, Example
 from alignkit.registry import Format
@@ -20,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def is_local(path: str) -> bool:
-    """Whether a data path means this machine: it exists, is written like a path, or ends like a data file.
-    Else it is a hub name.
+    """Tell whether a data path means this machine; otherwise it is the name of a data set on the hub.
+
+    A local path exists, or begins like a path, or ends like a data file.
     """
     return (
         Path(path).expanduser().exists()
@@ -30,37 +29,38 @@ def is_local(path: str) -> bool:
     )
 
 
-def read_rows(spec: DataEntry, where: str) -> Iterator[Row]:
-    """Every row of the data with its place, columns renamed. A row that cannot be read is a BadExample in the
-    row's stead.
+def read_rows(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
+    """Read every row of the data with its place, with columns renamed as the entry says.
 
-    `where` is the recipe's key path, for messages. Raises UserError where there is no such file, folder, name
-    or split, or where `rename` names a column that the first row lacks.
+    A row that cannot be read is replaced by a BadExample. `where` is the recipe's key path, for messages.
+    Raises UserError where the file, folder, name or split does not exist, where `skip` leaves nothing, and
+    where the first row does not allow `rename`.
     """
-    rows = _local(spec, where) if is_local(spec.path) else _hub(spec, where)
-    rows = _after(rows, spec.skip, where) if spec.skip else rows
-    return _renamed(rows, spec.rename, where) if spec.rename else rows
+    rows = _local(entry, where) if is_local(entry.path) else _hub(entry, where)
+    rows = _after(rows, entry.skip, where) if entry.skip else rows
+    return _renamed(rows, entry.rename, where) if entry.rename else rows
 
 
 def read_examples(
-    spec: DataEntry, formats: Mapping[str, Format], where: str
+    entry: DataEntry, formats: Mapping[str, Format], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
-    """Every row's place, its columns (none where it cannot be read), and the example in it, or the BadExample
-    that says why there is none.
+    """Read every row as an example: give its place, its columns, and the example.
 
-    `formats` are the plugins'. Raises UserError as `read_rows` does, and where no format fits the first rows.
+    A BadExample in place of the example says why a row gives none. The columns of a row that cannot be read
+    are empty. `formats` are the plugins'. Raises UserError as `read_rows` does, and where no format fits the
+    first row that can be read.
     """
-    recognised = False
-    for place, row in read_rows(spec, where):
+    recognized = False
+    for place, row in read_rows(entry, where):
         if isinstance(row, BadExample):
             yield place, {}, row
             continue
         try:
-            chosen = choose(row, spec.format, formats, place, where)
-            recognised = True
+            chosen = choose(row, entry.format, formats, place, where)
+            recognized = True
             example = parse(chosen, row, place)
-        except Unrecognised:
-            if not recognised:
+        except Unrecognized:
+            if not recognized:
                 raise
             example = BadExample("no format fits the row's columns")
         except BadExample as reason:
@@ -68,8 +68,8 @@ def read_examples(
         yield place, row, example
 
 
-def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:
-    """The rows behind the first `skip`."""
+def _after(rows: Iterator[PlacedRow], skip: int, where: str) -> Iterator[PlacedRow]:
+    """Leave out the first `skip` rows."""
     count = 0
     for count, row in enumerate(rows, start=1):
         if count > skip:
@@ -80,21 +80,21 @@ def _after(rows: Iterator[Row], skip: int, where: str) -> Iterator[Row]:
         )
 
 
-def _local(spec: DataEntry, where: str) -> Iterator[Row]:
-    path = Path(spec.path).expanduser()
+def _local(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
+    path = Path(entry.path).expanduser()
     if not path.exists():
         raise _missing(path, where)
-    for setting, value in (("subset", spec.subset), ("revision", spec.revision)):
+    for setting, value in (("subset", entry.subset), ("revision", entry.revision)):
         if value is not None:
             raise UserError(
-                f"{spec.path!r} is on this machine, so {setting} {value!r} has no meaning",
+                f"{entry.path!r} is on this machine, so {setting} {value!r} has no meaning",
                 where=f"{where}.{setting}",
             )
     if path.is_dir():
-        return _saved(path, spec.split, where)
-    if spec.split != "train":
+        return _saved(path, entry.split, where)
+    if entry.split != "train":
         raise UserError(
-            f"a single file has only the split 'train', found {spec.split!r}",
+            f"a single file has only the split 'train', found {entry.split!r}",
             where=f"{where}.split",
             hint="Leave `split` out, or give the path of the file that holds that split.",
         )
@@ -105,18 +105,19 @@ def _missing(path: Path, where: str) -> UserError:
     folder = path.parent
     while not folder.is_dir():
         path, folder = folder, folder.parent
-    close = get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=1, cutoff=0.5)
+    close = get_close_matches(path.name, [file.name for file in folder.iterdir()], n=1, cutoff=0.5)
     hint = (
         f"Did you mean {str(folder / close[0])!r}?"
         if close
-        else ("Relative paths start where alignkit was called.")
+        else "Relative paths start where alignkit was called."
     )
     return UserError(f"{str(path)!r} does not exist", where=f"{where}.path", hint=hint)
 
 
-def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
-    """The rows of a folder that `datasets`' `save_to_disk` wrote; without splits of its own it is the split
-    'train'.
+def _saved(path: Path, split: str, where: str) -> Iterator[PlacedRow]:
+    """Read the rows of a folder that `save_to_disk` of `datasets` wrote.
+
+    A folder without splits is the split 'train'.
     """
     if not (path / "dataset_dict.json").is_file() and not (path / "state.json").is_file():
         raise UserError(
@@ -143,29 +144,30 @@ def _saved(path: Path, split: str, where: str) -> Iterator[Row]:
     return _numbered(splits[split], str(path))
 
 
-def _hub(spec: DataEntry, where: str) -> Iterator[Row]:
+def _hub(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(spec.path, spec.subset, split=spec.split, revision=spec.revision)
+        rows = load_dataset(entry.path, entry.subset, split=entry.split, revision=entry.revision)
     except Exception as error:
-        # Offline, unknown, private, unknown split or subset: `datasets` raises a dozen unrelated classes for
-        # these.
+        # `datasets` raises a dozen unrelated classes where a name, split or subset is unknown or private,
+        # and without a network.
         raise UserError(
-            f"{spec.path!r} is no file here, and the hub does not give it: {first_line(error)}",
+            f"{entry.path!r} is no file here, and the hub does not give it: {first_line(error)}",
             where=f"{where}.path",
             hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier "
             "download.",
         ) from error
-    return _numbered(rows, spec.path)
+    return _numbered(rows, entry.path)
 
 
-def _numbered(rows: Any, name: str) -> Iterator[Row]:
+def _numbered(rows: Any, name: str) -> Iterator[PlacedRow]:
     for number, row in enumerate(rows, start=1):
         yield f"{name} row {number}", row
 
 
-def _renamed(rows: Iterator[Row], rename: dict[str, str], where: str) -> Iterator[Row]:
+def _renamed(rows: Iterator[PlacedRow], rename: dict[str, str], where: str) -> Iterator[PlacedRow]:
+    """Rename the columns of each row. The first row that can be read is checked."""
     checked = False
     for place, row in rows:
         if isinstance(row, BadExample):
@@ -181,7 +183,8 @@ def _renamed(rows: Iterator[Row], rename: dict[str, str], where: str) -> Iterato
         )
 
 
-def _check_rename(row: dict[str, Any], rename: dict[str, str], place: str, where: str) -> None:
+def _check_rename(row: Row, rename: dict[str, str], place: str, where: str) -> None:
+    """Raise UserError where `rename` names a column that the row lacks, or gives a name that it has."""
     for old, new in rename.items():
         if old not in row:
             raise UserError(
@@ -189,7 +192,7 @@ def _check_rename(row: dict[str, Any], rename: dict[str, str], place: str, where
             )
         if new in row and new not in rename:
             raise UserError(
-                f"the column {old!r} cannot be renamed to {new!r}: there is such a column at {place}",
+                f"the column {old!r} cannot be renamed to {new!r}: the row at {place} has such a column",
                 where=f"{where}.rename",
                 hint=f"Rename {new!r} too.",
             )

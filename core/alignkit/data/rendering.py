@@ -1,6 +1,4 @@
-"""Renders conversations with a chat template, and tells which characters of the text came from the data and
-which from the template.
-"""
+"""Renders conversations with a chat template, and tells which characters came from the data."""
 
 from __future__ import annotations
 
@@ -15,25 +13,31 @@ from alignkit.errors import UserError
 from alignkit.example import BadExample
 
 DATE = datetime(2024, 7, 26)
-"""The date that templates are told that write today's, since the same data has the same prompts on any day.
-It is the one that Llama 3's template writes where there is no clock."""
+"""The date that is given to templates that write today's date.
+
+It is fixed, so that the same data gives the same prompts on any day. Llama 3's template writes this date
+where there is no clock.
+"""
 
 SENTINEL = re.compile("\ue000(\\d+)\ue001")
+"""The mark that stands for the text of a message's field, with the number of the text. Its first and last
+characters are of Unicode's private use area, which ordinary text does not use.
+"""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Text for a model. `spans`: the (start, end) ranges that the data wrote, in order; what lies between is
-    the template's.
+    """Text for a model, with the places of the data in it.
 
-    `spans` is None where the template changed the data's text so that its place is unknown.
+    spans: the (start, end) ranges that came from the data, in order. All other characters came from the
+    template. None means that the template changed the data's text, so that its places are unknown.
     """
 
     text: str
     spans: tuple[tuple[int, int], ...] | None
 
     def cut(self, start: int, end: int) -> Rendered:
-        """The characters from `start` to `end`."""
+        """Return the characters from `start` to `end`, with the places of the data in them."""
         if self.spans is None:
             return Rendered(self.text[start:end], None)
         spans = ((max(a, start) - start, min(b, end) - start) for a, b in self.spans if b > start and a < end)
@@ -41,10 +45,10 @@ class Rendered:
 
 
 def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
-    """The conversation as the chat template writes it, dated `DATE`.
+    """Write the conversation with the tokenizer's chat template, with `DATE` as today's date.
 
-    Raises UserError where the tokenizer has no template, BadExample where the template refuses the
-    conversation.
+    generation_prompt: also write what begins the assistant's next turn. Raises UserError where the tokenizer
+    has no template, and BadExample where the template refuses the conversation.
     """
     from jinja2 import TemplateError
 
@@ -72,18 +76,18 @@ def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt:
     try:
         skeleton = tokenizer.apply_chat_template(marked, **settings)
     except TemplateError:
-        return Rendered(text, None)  # the template reads the contents, so a stand-in for them tells nothing
+        return Rendered(text, None)  # the template depends on the contents, so marks cannot replace them
     return Rendered(text, _locate(text, skeleton, texts))
 
 
 @cache
 def _dated(template: str) -> str:
-    """The template with a `strftime_now` of its own, a macro that knows one day, in front of that which reads
-    the clock.
+    """Return the template with a macro `strftime_now` before it, which formats `DATE`.
 
-    The one that reads it belongs to all templates, and a function handed to `apply_chat_template` reaches
-    none. The template itself is unchanged where it asks for no date; a line of its own for the macro leaves
-    white space at its beginning to it.
+    The macro hides the function `strftime_now` of `transformers`, which reads the clock. That function cannot
+    be replaced otherwise: all templates share it, and a function that is passed to `apply_chat_template` does
+    not reach the template. The macro has a line of its own, so that it does not change the white space at the
+    template's beginning. A template that asks for no date is returned unchanged.
     """
     if "strftime_now" not in template:
         return template
@@ -94,10 +98,10 @@ def _dated(template: str) -> str:
 
 
 def _locate(text: str, skeleton: str, texts: list[str]) -> tuple[tuple[int, int], ...] | None:
-    """Where `text` holds each of `texts`: `skeleton` is the same rendering with a mark in the place of each.
+    """Return the place of each of `texts` in `text`.
 
-    Templates may strip white space around them. None where the text is not the skeleton with its marks filled
-    in.
+    `skeleton` is the same rendering with a mark in place of each text. The template may have stripped white
+    space around a text. None means that filling in the marks does not give `text`.
     """
     parts = SENTINEL.split(skeleton)  # template, index, template, index, …, template
     if not text.startswith(parts[0]):

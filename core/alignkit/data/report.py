@@ -1,6 +1,4 @@
-"""What became of the rows: how many are usable, and why the others are not, with the first place of each
-reason.
-"""
+"""Reports what became of the rows: how many are usable, and why the others are not."""
 
 from __future__ import annotations
 
@@ -22,7 +20,13 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Report:
-    """The account of one data set. Tokens are those that are fed, after truncation; a prompt counts once."""
+    """What became of the rows of one data set.
+
+    completions, prompt_tokens and completion_tokens count usable examples. Tokens are counted after
+    truncation, and those of a prompt once for all its completions. truncated: the prompts that lost their
+    beginning. dropped: for each reason, the rows that cannot be used. blank: the blank completions that were
+    left out of data to rank.
+    """
 
     name: str
     rows: int
@@ -35,7 +39,7 @@ class Report:
     blank: int = 0
 
     def lines(self) -> list[str]:
-        """The report as text, to show before training."""
+        """Write the report as text, to show before training."""
         completions = f"{self.completions:,} completions, " if self.completions else ""
         lines = [
             f"{self.name}: {self.examples:,} of {self.rows:,} rows usable; {completions}"
@@ -46,20 +50,20 @@ class Report:
         return [*lines, *(f"  {line}" for line in self.dropped_lines())]
 
     def dropped_lines(self) -> list[str]:
-        """One line a reason, the most frequent first."""
+        """Write one line per reason, the most frequent first."""
         ordered = sorted(self.dropped.items(), key=lambda item: -item[1].count)
         return [
             f"{dropped.count:,} dropped: {reason} (first at {dropped.first})" for reason, dropped in ordered
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         return asdict(self)
 
 
 @dataclass
 class Tally:
-    """Counts while rows are read; `report` gives the account."""
+    """Counts rows while they are read. Its counts are those of `Report`."""
 
     name: str
     rows: int = 0
@@ -85,28 +89,24 @@ class Tally:
         self.completion_tokens += sum(map(len, group.completions))
 
     def report(self) -> Report:
-        """The account so far."""
+        """Return the report of the rows so far."""
         return Report(**{**vars(self), "dropped": dict(self.dropped)})
 
 
 def enforce(report: Report, on_bad: str, where: str) -> None:
-    """Raise UserError where `on_bad` is "error" and a row was dropped, or where no row is usable. The message
-    lists every reason.
+    """Raise UserError where `on_bad` is "error" and a row was dropped, or where no row is usable.
+
+    The message lists every reason. `where` is the key path of the data entry.
     """
+    reasons = [f"  {line}" for line in report.dropped_lines()]
     if report.dropped and on_bad == "error":
         count = sum(dropped.count for dropped in report.dropped.values())
         raise UserError(
             f"{count:,} of {report.rows:,} rows cannot be used",
             where=where,
-            hint="\n".join(
-                [
-                    *(f"  {line}" for line in report.dropped_lines()),
-                    "Mend them, or set `on_bad: skip` to leave them out.",
-                ]
-            ),
+            hint="\n".join([*reasons, "Mend them, or set `on_bad: skip` to leave them out."]),
         )
     if not report.examples:
-        reasons = [f"  {line}" for line in report.dropped_lines()]
         raise UserError(
             f"none of {report.rows:,} rows can be used",
             where=where,

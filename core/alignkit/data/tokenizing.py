@@ -1,9 +1,9 @@
-"""Turns examples into token ids: where the prompt ends and the completion begins is exact, token for token.
+"""Turns examples into token ids, with an exact boundary between the prompt and the completion.
 
 A completion's ids are those that follow the prompt's ids in the tokenization of the whole text. Where a token
-would straddle the boundary, the completion's text is tokenized by itself instead, as sampling would continue.
-Beginning-of-sequence is what the model's own tokenizer writes: for plain text its own addition, for
-conversations only what the chat template says, as `transformers` does.
+would straddle the boundary, the completion is tokenized by itself, as if it had been sampled. The
+beginning-of-sequence is as in `transformers`: the tokenizer adds it to plain text, and only the chat template
+writes it in a conversation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from alignkit.example import BadExample, Example, Group, Text
 
 
 class Tokenization:
-    """Encodes examples for one tokenizer. `max_length`: the most tokens of a prompt with its longest
-    completion.
+    """Encodes examples for one tokenizer.
+
+    max_length: the most tokens of a prompt with its longest completion.
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
@@ -26,13 +27,13 @@ class Tokenization:
         self._encoder = Encoder(tokenizer)
 
     def encode(self, example: Example) -> Group:
-        """The example's ids; every completion ends with one end-of-sequence. A prompt that is too long loses
-        its beginning.
+        """Return the ids of the example. A prompt that is too long loses its beginning.
 
-        A completion that the column `finished` marks with 0 was cut off where it was sampled, and gets no
-        end-of-sequence. Raises BadExample for a completion that leaves no room for a prompt, for a
-        conversation that the chat template refuses or does not extend, and for special tokens spelled out
-        that cannot be written as plain text. Raises UserError where there is no chat template.
+        Every completion ends with one end-of-sequence, unless the column `finished` holds 0 for it, which
+        means that it was cut off where it was sampled. Raises BadExample for a completion that leaves no room
+        for a prompt, for a conversation that the chat template refuses or does not extend, and where the data
+        spells out a special token that cannot be written as plain text. Raises UserError where a conversation
+        has no chat template.
         """
         opened = self._open(example.prompt)
         prompt = self._ids(opened, example.prompt)
@@ -47,16 +48,18 @@ class Tokenization:
         return Group(fitted, completions, example.columns, truncated=len(fitted) < len(prompt))
 
     def prompt_ids(self, prompt: Text, room: int | None = None) -> list[int]:
-        """The ids from which to sample a completion; where `room` is given, the last ones, at most so
-        many.
+        """Return the ids from which to sample a completion.
+
+        room: keep at most this number of tokens, without the prompt's beginning; None means all.
         """
         ids = self._ids(self._open(prompt), prompt)
         return ids if room is None else self._fit(ids, room)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end a completion: end-of-sequence, and the last that the chat template writes of an
-        assistant's turn.
+        """Return the tokens that end a completion.
+
+        These are end-of-sequence and the last token of an assistant's turn in the chat template.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             return frozenset({self._encoder.eos})
@@ -65,8 +68,10 @@ class Tokenization:
         return frozenset({self._encoder.eos, group.completions[0][-1]})
 
     def _fit(self, prompt: list[int], room: int) -> list[int]:
-        """The last `room` tokens; a token that opens the sequence and stands nowhere else in it (a BOS) stays
-        in front.
+        """Return the last `room` tokens; a beginning-of-sequence stays in front.
+
+        A first token that occurs again is part of the text, not a beginning-of-sequence: some chat templates
+        open every turn with it. Raises BadExample where no token of the text would be left.
         """
         if len(prompt) <= room:
             return prompt
@@ -76,13 +81,14 @@ class Tokenization:
         return [*bos, *prompt[len(prompt) - room + len(bos) :]]
 
     def _ids(self, rendered: Rendered, prompt: Text) -> list[int]:
-        """Ids of a text that opens the sequence."""
+        """Return the ids of a text that begins the sequence."""
         ids = self._encoder.ids(rendered)
         return [*self._encoder.opening, *ids] if isinstance(prompt, str) else ids
 
     def _completion_ids(
         self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text, ended: bool
     ) -> list[int]:
+        """Return the ids of a completion. `ended` is false for one that was cut off where it was sampled."""
         whole, part = self._close(prompt, opened, completion)
         if not ended and isinstance(completion, list) and whole.spans is not None:
             said = max([len(opened.text), *(end for _, end in whole.spans)])
@@ -97,7 +103,7 @@ class Tokenization:
         )
 
     def _open(self, prompt: Text) -> Rendered:
-        """The prompt's text, with what begins the assistant's turn."""
+        """Render the prompt, with what begins the assistant's turn."""
         return (
             Rendered(prompt, ((0, len(prompt)),))
             if isinstance(prompt, str)
@@ -105,7 +111,7 @@ class Tokenization:
         )
 
     def _close(self, prompt: Text, opened: Rendered, completion: Text) -> tuple[Rendered, Rendered]:
-        """The whole text up to the end of the assistant's turn, and the completion's part of it."""
+        """Render the whole text up to the end of the assistant's turn, and cut out the completion's part."""
         if isinstance(prompt, str) and isinstance(completion, str):
             whole = Rendered(prompt + completion, ((0, len(prompt + completion)),))
             return whole, whole.cut(len(prompt), len(whole.text))
@@ -118,6 +124,7 @@ class Tokenization:
         return whole.cut(0, end), whole.cut(len(opened.text), end)
 
     def _render(self, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
+        """Render messages. Raises BadExample for a special token in the data whose place is unknown."""
         rendered = render(self.tokenizer, messages, generation_prompt=generation_prompt)
         texts = (text for message in messages for field, text in message.items() if field != "role")
         if rendered.spans is None and any(self._encoder.spells_special(text) for text in texts):
@@ -125,10 +132,10 @@ class Tokenization:
         return rendered
 
     def _end_of_turn(self, whole: Rendered, start: int) -> int:
-        """Where the completion that begins at `start` ends: after the template's first mark behind the last
-        content.
+        """Return the index where the completion that begins at `start` ends.
 
-        Where there is no mark, or the contents' places are unknown, only white space at the end is left out.
+        It ends after the first mark that the template writes behind the last content. Where there is no mark,
+        or the places of the contents are unknown, only white space at the end is left out.
         """
         if whole.spans is None:
             return max(start, len(whole.text.rstrip()))
@@ -137,5 +144,6 @@ class Tokenization:
         return mark.end() if mark else said + len(whole.text[said:].rstrip())
 
     def _ends_in_mark(self, part: Rendered) -> bool:
+        """Tell whether the text ends with a mark that the template wrote."""
         said = max((end for _, end in part.spans or ()), default=0)
         return any(mark.end() == len(part.text) for mark in self._encoder.marks.finditer(part.text, said))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from alignkit.data.formats import BUILT_IN
+from alignkit.data.builtin_formats import BUILT_IN
 from alignkit.data.reading import is_local
 from alignkit.errors import UserError, nearest
 from alignkit.recipe import DataEntry

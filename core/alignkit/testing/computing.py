@@ -15,7 +15,7 @@ from alignkit.objective import Loss, Objective, OnlineObjective
 from alignkit.testing.cases import GROUPS, Case, padded, wider
 from alignkit.testing.failure import fail
 from alignkit.training.averages import Averages
-from alignkit.training.rollouts import check_prepared, lasting
+from alignkit.training.preparing import check_prepared, lasting
 
 
 @dataclass(frozen=True)

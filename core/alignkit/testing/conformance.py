@@ -128,8 +128,8 @@ def _require_same(objective: Objective, once: Outcome, other: Outcome, way: _Way
     if once.metrics.keys() != other.metrics.keys():
         fail(
             objective,
-            f"the metrics are {sorted(once.metrics)}, but {sorted(other.metrics)} {way.told}; report the same "
-            "metrics in every batch",
+            f"the metrics are {sorted(once.metrics)}, but {sorted(other.metrics)} {way.told}; report the "
+            "same metrics in every batch",
         )
     for name, expected in once.metrics.items():
         if not _close(expected, other.metrics[name]):

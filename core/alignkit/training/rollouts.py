@@ -22,11 +22,10 @@ from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective, updates_per_batch
 from alignkit.rewards.scoring import Scorer, Scores
-from alignkit.run.checkpoint import require_numbers
 from alignkit.sampler import Sampler, Sampling
 from alignkit.sampling.decoding import decode
-from alignkit.signals import signals_of
 from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
+from alignkit.training.preparing import prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
 from alignkit.training.sources import Progress
 
@@ -148,21 +147,21 @@ class RolloutSource:
         places = step_indices(self.seed, number, len(self.prompts), self.batch_size)
         examples = [self.prompts.examples[place] for place in places]
         groups = [self.prompts.groups[place] for place in places]
-        lines = self.files.read_samples(number)
-        if lines is None:
+        records = self.files.read_samples(number)
+        if records is None:
             settings = replace(self.sampling, step=number)
             drawn = self.sampler.sample(
                 "policy", [group.prompt for group in groups], settings, numbers=places
             )
             examples, groups = decode(self.roles.base, examples, groups, drawn)
             logps = [[sample.logps for sample in samples] for samples in drawn]
-            lines = [_line(*parts) for parts in zip(examples, groups, logps, strict=True)]
-            self.files.write_samples(number, lines)
+            records = [_record(*parts) for parts in zip(examples, groups, logps, strict=True)]
+            self.files.write_samples(number, records)
         else:
-            examples = [_text_of(*pair) for pair in zip(lines, examples, strict=True)]
-            groups = [_tokens_of(*pair) for pair in zip(lines, groups, strict=True)]
+            examples = [_text_of(*pair) for pair in zip(records, examples, strict=True)]
+            groups = [_tokens_of(*pair) for pair in zip(records, groups, strict=True)]
         seconds = time.perf_counter() - began
-        return Samples(examples, groups, [line["logps"] for line in lines], seconds)
+        return Samples(examples, groups, [record["logps"] for record in records], seconds)
 
     def _with_signals(self, groups: Sequence[Group], rewards: list[float]) -> Rollouts:
         """Return the rollouts with the rewards and every declared role's signals, on the CPU."""
@@ -228,7 +227,7 @@ def _metrics(samples: Samples, scores: Scores, rollouts: Rollouts) -> dict[str, 
     }
 
 
-def _line(example: Example, group: Group, logps: list[list[float]]) -> dict[str, Any]:
+def _record(example: Example, group: Group, logps: list[list[float]]) -> dict[str, Any]:
     """Write a prompt's samples for people to read, and for a killed run to go on with."""
     return {
         "prompt": example.prompt,
@@ -239,53 +238,11 @@ def _line(example: Example, group: Group, logps: list[list[float]]) -> dict[str,
     }
 
 
-def _text_of(line: dict[str, Any], prompt: Example) -> Example:
-    finished = {"finished": tuple(map(float, line["finished"]))}
-    return replace(prompt, completions=tuple(line["completions"]), columns=finished)
+def _text_of(record: dict[str, Any], prompt: Example) -> Example:
+    finished = {"finished": tuple(map(float, record["finished"]))}
+    return replace(prompt, completions=tuple(record["completions"]), columns=finished)
 
 
-def _tokens_of(line: dict[str, Any], prompt: Group) -> Group:
-    finished = {"finished": tuple(map(float, line["finished"]))}
-    return replace(prompt, completions=tuple(line["tokens"]), columns=finished)
-
-
-@torch.no_grad()
-def prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
-    """Return what the objective's `prepare` makes of the rollouts, checked, as `loss` will find it."""
-    prepared = objective.prepare(rollouts)
-    check_prepared(objective, prepared)
-    require_numbers(objective.state, f"objective {objective.name!r}")
-    return replace(prepared, signals=lasting(objective, prepared))
-
-
-def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
-    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T)."""
-    name = objective.name
-    if not isinstance(prepared, Rollouts):
-        raise UserError(
-            f"`prepare` of {name} must return rollouts, found {type(prepared).__name__}",
-            hint="Return rollouts.with_(…) or .select(…).",
-        )
-    for key, value in prepared.signals.items():
-        if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
-            expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"
-            raise UserError(
-                f"`prepare` of {name} gave {key} the shape {tuple(value.shape)}, expected {expected}"
-            )
-        if not torch.isfinite(value.float()).all():
-            raise UserError(
-                f"`prepare` of {name} gave a {key} that is not finite", hint="Nothing was updated by it."
-            )
-
-
-def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]:
-    """Return the signals that `loss` finds as they were at sampling.
-
-    Left out are the signals that trained roles compute anew; `logps` at sampling is called `old_logps`.
-    """
-    trained = {name for role in objective.trains for name in signals_of(role, entropy=True)} - {"logps"}
-    return {
-        ("old_logps" if name == "logps" else name): value
-        for name, value in prepared.signals.items()
-        if name not in trained
-    }
+def _tokens_of(record: dict[str, Any], prompt: Group) -> Group:
+    finished = {"finished": tuple(map(float, record["finished"]))}
+    return replace(prompt, completions=tuple(record["tokens"]), columns=finished)
