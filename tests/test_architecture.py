@@ -51,7 +51,7 @@ WITHOUT_TESTS = {
     "stages.context": "tests/stages/train/test_online.py",
     "stages.evaluate.policies": "whole runs in tests/test_pipeline_online.py",
     "stages.evaluate.reward_models": "whole runs in tests/test_pipeline_online.py",
-    "stages.planned": "the plans of the verbs",
+    "stages.planned": "the verbs' plans: tests/stages/train/test_plan.py and its neighbours",
     "stages.sample.work": "whole runs in tests/test_pipeline_online.py",
     "stages.train.roles": "tests/stages/train/test_online.py",
     "stages.train.sources": "whole runs in tests/test_pipeline_online.py",

@@ -39,9 +39,8 @@ def test_killed_at_random_steps_and_run_again_it_ends_with_the_same_bits(objecti
 
 
 def test_sigterm_saves_a_checkpoint_and_exits_with_143(base, tmp_path):
-    recipe = write_recipe(
-        tmp_path, base, FOUR["dpo"], **{"steps: 12": "steps: 400", "save_every: 3": "save_every: 1000"}
-    )
+    changes = ("training.steps=400", "training.save_every=1000")
+    recipe = write_recipe(tmp_path, base, FOUR["dpo"], *changes)
     assert kill_when(recipe, tmp_path, 2, signal.SIGTERM) == 143
     assert list((tmp_path / "tiny" / "one" / "checkpoints").glob("step-*"))
 
@@ -197,17 +196,19 @@ def test_a_second_process_on_the_same_run_is_refused(base, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"train: sft": "train: sftt"}, "Did you mean 'sft'"),
-        ({"train: sft": "train: {dpo: {betta: 1}}"}, "stages.one.train.dpo.betta"),
-        ({"train: sft": "train: {dpo: {beta: -1}}"}, "greater than 0"),
-        ({"pairs.jsonl": "pears.jsonl"}, "Did you mean 'pairs.jsonl'"),
-        ({"held_out: 0.2": "held_out: {path: nothing.jsonl}"}, "nothing.jsonl"),
-        ({"base: ": "base: ./missing"}, "model.base"),
-        ({"steps: 12": "steps: 12, trackers: [nonsense]"}, "training.trackers"),
+        ("stages.one.train=sftt", "Did you mean 'sft'"),
+        ("stages.one.train={dpo: {betta: 1}}", "stages.one.train.dpo.betta"),
+        ("stages.one.train={dpo: {beta: -1}}", "greater than 0"),
+        ("data.pairs.path={base}/pears.jsonl", "Did you mean 'pairs.jsonl'"),
+        ("training.held_out={path: nothing.jsonl}", "nothing.jsonl"),
+        ("model.base=./missing", "model.base"),
+        ("training.trackers=[nonsense]", "training.trackers"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(base, tmp_path, change, words):
-    output = run(write_recipe(tmp_path, base, FOUR["sft"], **change), tmp_path, code=2)
+    output = run(
+        write_recipe(tmp_path, base, FOUR["sft"]), tmp_path, change.replace("{base}", str(base)), code=2
+    )
     assert words in output
     assert "Traceback" not in output
 

@@ -40,6 +40,17 @@ def {name}(prompts, completions, **columns):
 def register_rewards(register):
     register({name})
 """
+ODD = """from alignkit import hookimpl
+
+
+def odd(prompts, completions, **columns):
+    return {answer}
+
+
+@hookimpl
+def register_rewards(register):
+    register(odd)
+"""
 PPO = """  judge: {train: bradley-terry, on: pairs, steps: 3}
   ppo:
     train:
@@ -92,9 +103,14 @@ MEASURES = ["distinct-2", "kl", "length", "repetition-4", "unfinished"]
 
 
 def recipe_of(folder: Path, base: Path, stages: str) -> Path:
-    more = {"training: {": "training: {sampling: {max_tokens: 6}, ", "steps: 12, ": ""}
-    shorter = f"data:\n  shorter: {{path: {base / 'pairs.jsonl'}, skip: 30}}"
-    return write_recipe(folder, base, stages, **more, **{"data:": shorter})
+    return write_recipe(
+        folder,
+        base,
+        stages,
+        "training.sampling.max_tokens=6",
+        "training.steps=null",
+        f"data.shorter={{path: {base / 'pairs.jsonl'}, skip: 30}}",
+    )
 
 
 def plugins(folder: Path, **bodies: str) -> list[str]:
@@ -296,45 +312,42 @@ def test_run_again_everything_is_skipped_and_a_changed_reward_does_again_what_us
         assert new["rewards"] == pytest.approx([reward - 2 for reward in old["rewards"]])
 
 
-def fingerprints(recipe: Path, files: list[str]) -> dict[str, str]:
+def fingerprints(recipe: Path, files: list[str], *overrides: str) -> dict[str, str]:
     registry = Registry([Path(file) for file in files if file != "--plugin"])
-    plan = make_plan(load_recipe(recipe), registry, recipe.parent)
+    plan = make_plan(load_recipe(recipe, overrides), registry, recipe.parent)
     base, found = base_fingerprint(plan.recipe.model, registry), {}
-    for name, planned in plan.stages.items():
-        found[name] = stage_inputs(planned, plan, registry, base, found).fingerprint
+    for name, stage in plan.stages.items():
+        found[name] = stage_inputs(stage, plan, registry, base, found).fingerprint
     return found
 
 
+# `letters` is watched by ppo, in the reward of reinforce, and chooses and judges in the comparison.
 @pytest.mark.parametrize(
-    ("change", "again"),
-    [
-        # `letters` is watched by ppo, in the reward of reinforce, and chooses and judges in the comparison.
-        (("plugin", "letters"), {"ppo", "reinforce", "compared"}),
-        (("plugin", "spaces"), {"ranked", "tuned"}),
-        (("recipe", "watch: letters", "watch: [letters, spaces]"), {"ppo", "compared"}),
-        (("recipe", "letters: {weight: 0.1}", "letters: {weight: 0.2}"), {"reinforce", "compared"}),
-        (("recipe", "{best_of: 3", "{best_of: 4"), {"compared"}),
-        (
-            ("recipe", "{judge: {standardize: true}", "{judge: {standardize: false}"),
-            {"reinforce", "compared"},
-        ),
-        (("recipe", "on: pairs, steps: 3", "on: pairs, steps: 4"), set(STAGES)),
-        (("recipe", "repeat: 2", "repeat: 3"), {"policy-3", "drawn", "ranked", "tuned", "compared"}),
-        (("recipe", "skip: 30", "skip: 31"), {"compared"}),
-        (("recipe", "save_every: 3", "save_every: 4"), set()),
-    ],
+    ("plugin", "again"), [("letters", {"ppo", "reinforce", "compared"}), ("spaces", {"ranked", "tuned"})]
 )
-def test_what_a_stage_depends_on_decides_whether_it_is_done_again(base, tmp_path, change, again):
+def test_a_changed_plugin_decides_which_stages_are_done_again(base, tmp_path, plugin, again):
     recipe = recipe_of(tmp_path, base, ALL)
     before = fingerprints(recipe, plugins(tmp_path, **BOTH))
-    if change[0] == "plugin":
-        after = fingerprints(
-            recipe, plugins(tmp_path, **{**BOTH, change[1]: BOTH[change[1]] + "# changed\n"})
-        )
-    else:
-        assert change[1] in recipe.read_text()
-        recipe.write_text(recipe.read_text().replace(*change[1:]))
-        after = fingerprints(recipe, plugins(tmp_path, **BOTH))
+    after = fingerprints(recipe, plugins(tmp_path, **{**BOTH, plugin: BOTH[plugin] + "# changed\n"}))
+    assert {name for name in after if after[name] != before[name]} == again
+
+
+@pytest.mark.parametrize(
+    ("override", "again"),
+    [
+        ("stages.ppo.watch=[letters, spaces]", {"ppo", "compared"}),
+        ("stages.reinforce.reward.letters.weight=0.2", {"reinforce", "compared"}),
+        ("stages.reinforce.reward.judge.standardize=false", {"reinforce", "compared"}),
+        ("stages.compared.evaluate=[base, {policy: {best_of: 4, by: [judge, letters]}}, ppo]", {"compared"}),
+        ("stages.judge.steps=4", set(STAGES)),
+        ("stages.rounds.repeat=3", {"policy-3", "drawn", "ranked", "tuned", "compared"}),
+        ("data.shorter.skip=31", {"compared"}),
+        ("training.save_every=4", set()),
+    ],
+)
+def test_a_changed_setting_decides_which_stages_are_done_again(base, tmp_path, override, again):
+    recipe, files = recipe_of(tmp_path, base, ALL), plugins(tmp_path, **BOTH)
+    before, after = fingerprints(recipe, files), fingerprints(recipe, files, override)
     assert {name for name in after if after[name] != before.get(name)} == again
 
 
@@ -391,9 +404,7 @@ def test_an_evaluation_killed_between_its_targets_goes_on_with_the_rest(finished
 def test_a_mistaken_reward_is_one_message_with_its_name_and_the_prompt_and_nothing_is_trained(
     base, tmp_path, monkeypatch, capsys, answer, words
 ):
-    text = REWARD.format(name="odd", more="").replace(
-        "[float(len(completion)) for completion in completions]", answer
-    )
+    text = ODD.format(answer=answer)
     stages = "  one: {train: {reinforce: {samples_per_prompt: 2}}, on: pairs, reward: odd, steps: 2}"
     arguments = [
         "run",

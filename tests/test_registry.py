@@ -92,5 +92,43 @@ def test_a_hook_of_another_version_may_be_marked_optional(tmp_path):
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path):
-    with pytest.raises(UserError, match="is no Python file"):
+    with pytest.raises(UserError, match="is not a Python file"):
         Registry([write(tmp_path, "notes.txt", "words")])
+
+
+OBJECTIVE = """
+from typing import ClassVar
+from alignkit import Metric, Objective, Preferences, hookimpl
+
+class Mine(Objective):
+    name = "mine"
+    data = Preferences
+    metrics{metrics}
+    def loss(self, batch): ...
+
+@hookimpl
+def register_objectives(register): register(Mine)
+"""
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        (': ClassVar = [Metric("margin")]', "`metrics` must be a mapping"),
+        (': dict = {"margin": Metric("margin")}', "`metrics` must be a mapping"),
+        (
+            ': ClassVar = {"margin": "nats"}',
+            "the metric 'margin' is 'nats'; a Metric with a label is expected",
+        ),
+        (': ClassVar = {"margin": Metric("")}', "a Metric with a label is expected"),
+    ],
+)
+def test_metrics_without_labels_are_refused(tmp_path, metrics, words):
+    with pytest.raises(UserError, match=words):
+        Registry([write(tmp_path, "mine.py", OBJECTIVE.format(metrics=metrics))])
+
+
+def test_a_class_that_is_no_reward_is_refused(tmp_path):
+    text = REWARD.format(name="mine").replace("class Mine(Reward)", "class Mine")
+    with pytest.raises(UserError, match=r"as a reward; a subclass of alignkit.Reward, or a function"):
+        Registry([write(tmp_path, "mine.py", text)])

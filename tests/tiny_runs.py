@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ruamel.yaml import YAML
 from tiny_models import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from alignkit.recipe.file import apply_override
 
 WORDS = [
     "red",
@@ -33,15 +36,6 @@ WORDS = [
     "never",
     "always",
 ]
-RECIPE = """
-name: tiny
-model: {{base: {base}, quantization: none, dtype: float32, lora: {{r: 4, dropout: 0.1}}}}
-data:
-  pairs: {{path: {data}}}
-training: {{batch_size: 4, steps: 12, save_every: 3, learning_rate: 1e-2, held_out: 0.2, evaluate_every: 6}}
-stages:
-{stages}
-"""
 
 
 def make_base(folder: Path) -> Path:
@@ -62,13 +56,32 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def write_recipe(folder: Path, base: Path, stages: str, **changes: str) -> Path:
-    recipe = folder / "recipe.yaml"
-    text = RECIPE.format(base=base, data=base / "pairs.jsonl", stages=stages)
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    recipe.write_text(text)
-    return recipe
+def write_recipe(folder: Path, base: Path, stages: str, *overrides: str) -> Path:
+    """Write a recipe of these stages, which are YAML, on the tiny base; `key.path=value` changes it."""
+    recipe = {
+        "name": "tiny",
+        "model": {
+            "base": str(base),
+            "quantization": "none",
+            "dtype": "float32",
+            "lora": {"r": 4, "dropout": 0.1},
+        },
+        "data": {"pairs": {"path": str(base / "pairs.jsonl")}},
+        "training": {
+            "batch_size": 4,
+            "steps": 12,
+            "save_every": 3,
+            "learning_rate": 1e-2,
+            "held_out": 0.2,
+            "evaluate_every": 6,
+        },
+        "stages": YAML(typ="safe", pure=True).load(stages),
+    }
+    for override in overrides:
+        apply_override(recipe, override)
+    file = folder / "recipe.yaml"
+    file.write_text(json.dumps(recipe, indent=2))  # JSON is YAML
+    return file
 
 
 def command(recipe: Path, out: Path, *more: str) -> list[str]:

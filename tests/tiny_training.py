@@ -88,7 +88,7 @@ class TinyTerms:
             TinySampler(self.roles),
             Scorer((WeightedReward(RegisteredReward("table", table)),)),
             self.roles,
-            sampling=Sampling(max_tokens=max_tokens, seed=0),
+            sampling=Sampling(objective.samples_per_prompt, max_tokens=max_tokens, seed=0),
             folder=self.folder.rollouts(objective.name),
             seed=self.seed,
             batch_size=self.settings.batch_size,

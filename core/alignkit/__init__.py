@@ -1,6 +1,4 @@
-"""alignkit: a method is a loss over log-probabilities; everything else is the engine's. This module is the
-public API.
-"""
+"""Defines alignkit's public API."""
 
 from importlib.metadata import version
 

@@ -16,7 +16,7 @@ def ask(
 ) -> list[float | None]:
     """Return what `call` answers: one number for each of `prompts`, None where it has no opinion.
 
-    what: how one number is called, `score`. items: what there is one number for, `completions`. Numbers of
+    what: the name of one number, such as `score`. items: what is scored, such as `completions`. Numbers of
     numpy and tensors of one element count as numbers. Raises UserError, at the place `where`, where the call
     fails or where its answer is anything else.
     """
@@ -31,7 +31,7 @@ def ask(
         raise UserError(
             f"it failed on {_batch(prompts)}: {type(error).__name__}: {error}",
             where=where,
-            hint="Mend the plugin that registers it.",
+            hint="Fix the plugin that registers it.",
         ) from error
     try:
         numbers = None if isinstance(answer, str | Mapping) else list(answer)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from alignkit.measure import Metric
-from alignkit.progress import Interval
+from alignkit.progress import PlainInterval
 from alignkit.training.metrics import HELD_OUT, MEMORY, SPEED
 
 LINE_SECONDS = 10.0
@@ -30,7 +30,7 @@ class TerminalDisplay:
         self.metrics: Mapping[str, Metric] = {}
 
     def begin(self, stage: str, line: str, metrics: Mapping[str, Metric]) -> None:
-        """Announce a stage. metrics: how its numbers are called; details among them are not shown."""
+        """Announce a stage. metrics: the labels of its numbers; details are not shown."""
         self.end()
         self.metrics = metrics
         self.console.print(f"\n[bold]{stage}[/bold]  {line}", highlight=False, soft_wrap=True)
@@ -39,7 +39,7 @@ class TerminalDisplay:
         """Show a line that stays."""
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def table(self, targets: Mapping[str, Mapping[str, Interval]]) -> None:
+    def table(self, targets: Mapping[str, Mapping[str, PlainInterval]]) -> None:
         """Show measured intervals, one line per target.
 
         Where they are wider than the console they are shown in several parts, so that numbers stay whole.
@@ -119,7 +119,7 @@ class TerminalDisplay:
 def describe(values: Mapping[str, float], metrics: Mapping[str, Metric]) -> str:
     """Write numbers in one line: the held-out ones where there are any, then speed and memory.
 
-    metrics: how the numbers are called; details among them are left out.
+    metrics: the labels of the numbers; details are left out.
     """
     shown = {name: value for name, value in values.items() if name.startswith(HELD_OUT)}
     if not shown:
@@ -131,7 +131,7 @@ def describe(values: Mapping[str, float], metrics: Mapping[str, Metric]) -> str:
     return "  ".join(parts)
 
 
-def _interval(value: Interval | None) -> str:
+def _interval(value: PlainInterval | None) -> str:
     """Write a mean with its interval below it."""
     if value is None or value["mean"] is None:
         return ""

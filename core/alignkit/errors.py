@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: shown as one message without a traceback, with exit code 2.
+    """A mistake that the user can fix: shown as one message without a traceback, with exit code 2.
 
     `where` is the place (a file and line, a recipe's key path), `hint` is what to do about it.
     """

@@ -58,7 +58,7 @@ def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
 
     @hookimpl
     def register_models(register):
-        register("our-1b", lambda: "our-organisation/our-1b-instruct")
+        register("our-1b", lambda: "our-organization/our-1b-instruct")
     """
 
 
@@ -79,8 +79,8 @@ def register_measures(register: Callable[..., None]) -> None:
     """Call `register(name, measure, label=…, unit=…)` for a measure of a policy's completions.
 
     `measure(samples: alignkit.Samples)` returns one number per prompt, or None where it has none to give;
-    `evaluate` shows the mean and its interval. `label` and `unit` are how tables and pictures call the
-    number, its name where they are left out; `divergence=True` marks the distance from the reference.
+    `evaluate` shows the mean and its interval. `label` and `unit` stand in tables and
+    pictures; without a label the name does. `divergence=True` marks the distance from the reference.
 
     @hookimpl
     def register_measures(register):

@@ -1,8 +1,8 @@
-"""Defines what is measured: how a number is called, and what a measure of completions receives."""
+"""Defines what is measured: the label and unit of a number, and what a measure of completions receives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,11 +11,12 @@ from alignkit.example import Text
 
 @dataclass(frozen=True)
 class Metric:
-    """How a number is called and shown.
+    """The label and unit of a number, and how it is shown.
 
-    label: its name for people. unit: of what it counts, such as "tokens". divergence: it is the distance from
-    the reference, in nats per completion, against which a report draws rewards. detail: it is kept in
-    `metrics.jsonl` and drawn last, and is not on the line of a running stage.
+    label: its name for people. unit: such as "tokens"; metrics of the unit "share of pairs" are shown beside
+    what preferring the longer completion would get. divergence: it is the distance from the reference, in
+    nats per completion, against which a report draws rewards. detail: it is kept in `metrics.jsonl` and drawn
+    last, and is not on the line of a running stage.
     """
 
     label: str
@@ -28,14 +29,11 @@ class Metric:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, those that differ from the defaults; `Metric(**values)` reads
-        them.
+        """Return plain values for JSON: the label, and what differs from the defaults.
+
+        `Metric(**values)` reads them.
         """
-        return {name: value for name, value in asdict(self).items() if value}
-
-
-Metrics = Mapping[str, Metric]
-"""How each number is called, by its name in `metrics.jsonl`."""
+        return {name: value for name, value in asdict(self).items() if value or name == "label"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Measure:
-    """A registered measure: what it computes of samples, one number per prompt, and how that number is
-    called.
-    """
+    """A registered measure: what computes one number per prompt, and the number's label and unit."""
 
     name: str
     call: Callable[[Samples], Sequence[Any]]

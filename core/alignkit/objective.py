@@ -46,7 +46,8 @@ class Loss:
     """What `Objective.loss` returns. The engine minimizes Σ weight·terms ÷ Σ weight over the optimizer step.
 
     terms: a tensor of any shape. weight: the same shape, 1 for each term where None; for a loss per token
-    pass the mask. metrics: tensors to average, by `weight` where the shapes agree, each value once otherwise.
+    pass the mask. metrics: tensors to average. A tensor of the weight's shape is weighted by it; of any other
+    each value counts once.
     """
 
     terms: Tensor
@@ -67,7 +68,7 @@ class Loss:
         return self.weigh(self.terms)
 
     def weigh(self, values: Tensor) -> tuple[Tensor, float]:
-        """Return Σ weight·values and Σ weight of the terms or of a metric, as `metrics` says above.
+        """Return Σ weight·values and Σ weight; without a weight of the same shape each value counts once.
 
         An item of weight zero is left out, even where its value is not finite.
         """
@@ -83,8 +84,8 @@ class Objective(BaseModel):
     """A method: which data it learns from, which roles it trains and reads, and its loss.
 
     Pydantic fields of a subclass are the options that a recipe may set. `trains` and `reads` may be
-    properties where an option decides. `metrics` says how the metrics that `loss` reports are called and
-    shown.
+    properties where an option decides. `metrics` gives the labels and units of the metrics that `loss`
+    reports, and how they are shown.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
@@ -99,7 +100,7 @@ class Objective(BaseModel):
 
     @property
     def state(self) -> dict[str, float]:
-        """Numbers to remember between steps; checkpoints carry them."""
+        """Return the numbers to remember between steps; checkpoints carry them."""
         return self._state
 
     def loss(self, batch: Batch) -> Loss:

@@ -27,11 +27,12 @@ def run_plan(
     summaries: dict[str, dict[str, Any]] = {}
     with locked(run.path), disk_errors(run.path):
         context = make_context(plan, registry, run, display, Accelerator().device)
+        base = context.base.fingerprint
         done: dict[str, str] = {}
         for name, stage in plan.stages.items():
             folder = run.stage(name)
             display.begin(name, stage.line, stage.metrics)
-            inputs = stage_inputs(stage, plan, registry, context.base.fingerprint, done)
+            inputs = stage_inputs(stage, plan, registry, base, done)
             done[name] = inputs.fingerprint
             if _is_done(folder, run, inputs.fingerprint, display):
                 continue

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
-Interval = Mapping[str, float | None]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Takes how much of a task is done, and how much there is."""
+
+PlainInterval: TypeAlias = Mapping[str, float | None]
 """A mean with its interval: `mean`, `low`, `high`, `count`."""
 
 
@@ -20,6 +23,6 @@ class Display(Protocol):
         """Show the progress of a task, with its newest numbers."""
         ...
 
-    def table(self, targets: Mapping[str, Mapping[str, Interval]]) -> None:
+    def table(self, targets: Mapping[str, Mapping[str, PlainInterval]]) -> None:
         """Show measured intervals, one line per target."""
         ...

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -107,7 +107,7 @@ class Registry:
     def _load(self, name: str, source: str, load: Callable[[], Any], *, key: str | None = None) -> None:
         """Load a plugin and let it register.
 
-        key: what tells it from others, its name where None. A file may be called like a package's plugin.
+        key: identifies the plugin; None means its name. A file may have the name of an installed plugin.
         """
         try:
             module = load()
@@ -119,7 +119,7 @@ class Registry:
         except Exception as error:
             raise UserError(
                 f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error}",
-                hint="Mend the plugin, or uninstall the package that brings it.",
+                hint="Fix the plugin, or uninstall the package that brings it.",
             ) from error
         self.plugins.append(plugin)
 
@@ -153,10 +153,11 @@ class Registry:
         self, plugin: Plugin, reward: type[Reward] | Callable[..., Any], *, name: str | None = None
     ) -> None:
         name = name or getattr(reward, "name", None) or getattr(reward, "__name__", None)
-        if not isinstance(name, str) or not callable(reward):
+        is_reward = issubclass(reward, Reward) if isinstance(reward, type) else callable(reward)
+        if not isinstance(name, str) or not is_reward:
             raise UserError(
-                f"plugin {plugin.name!r} registers {reward!r}, which is neither a Reward class "
-                "nor a function with a name"
+                f"plugin {plugin.name!r} registers {reward!r} as a reward; a subclass of alignkit.Reward, or "
+                "a function with a name, is expected"
             )
         self.rewards.add(plugin, name, reward)
 
@@ -205,6 +206,23 @@ def require_objective(cls: Any, plugin: Plugin) -> None:
         for role in () if isinstance(declared, property) else declared:
             if role not in ROLES:
                 raise UserError(f"{label} {declaration} the unknown role {role!r}", hint=nearest(role, ROLES))
+    require_metrics(cls, label)
+
+
+def require_metrics(cls: type[Objective], label: str) -> None:
+    """Refuse `metrics` that do not say how each number is called. label: the objective's, for messages."""
+    declared = cls.__dict__.get("metrics", {})
+    if "metrics" in cls.model_fields or not isinstance(declared, Mapping):
+        raise UserError(
+            f"{label}: `metrics` must be a mapping of its metrics' names",
+            hint='Write metrics: ClassVar[Mapping[str, Metric]] = {"margin": Metric("margin", "nats")}',
+        )
+    for name, metric in declared.items():
+        if not isinstance(metric, Metric) or not metric.label:
+            raise UserError(
+                f"{label}: the metric {name!r} is {metric!r}; a Metric with a label is expected",
+                hint=f'Write {name!r}: Metric("{name}", "its unit")',
+            )
 
 
 def require_sampler(cls: Any, plugin: Plugin) -> None:
@@ -228,7 +246,7 @@ def _import_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(
-            f"the plugin file {str(path)!r} is no Python file",
+            f"the plugin file {str(path)!r} is not a Python file",
             hint="--plugin takes the path of a Python file.",
         )
     # This is where pickle and inspect look for what the file defines.

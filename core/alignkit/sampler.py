@@ -5,16 +5,17 @@ torch is not imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from alignkit.progress import Progress
+
 Weights = Literal["auto", "merged", "quantized"]
 """What a sampler computes with, see `Sampler`."""
 
-Progress = Callable[[int, int], None]
 """Called with the number of prompts that are done, and of all prompts."""
 
 LEAST_TEMPERATURE = 0.01

@@ -1,4 +1,4 @@
-"""Defines the roles and their signals in one table, from which every other list of them is derived."""
+"""Defines the roles and their signals in one table, from which other lists of them are derived."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ class Signal:
     """One signal that an objective may receive.
 
     name: how a batch calls it. role: what computes it. per_token: (N, T) where true, (N,) where false.
-    declare: what an objective writes to get it. headed: the role has a scalar head over its adapter.
-    on_request: computed only where the objective asks for it. sampling_only: rollouts alone have it.
+    declare: what an objective writes to get it. trainable: the role may be trained. headed: the role has a
+    scalar head over its adapter. on_request: computed only where the objective asks for it. sampling_only:
+    rollouts alone have it.
     """
 
     name: str
     role: str
     per_token: bool
     declare: str
+    trainable: bool = True
     headed: bool = False
     on_request: bool = False
     sampling_only: bool = False
@@ -33,13 +35,14 @@ TABLE = (
         "an OnlineObjective: only rollouts have a log-probability at sampling",
         sampling_only=True,
     ),
-    Signal("reference_logps", "reference", True, '"reference" in `reads`'),
+    Signal("reference_logps", "reference", True, '"reference" in `reads`', trainable=False),
     Signal("scores", "reward", False, '"reward" in `trains` or `reads`', headed=True),
     Signal("values", "value", True, '"value" in `trains` or `reads`', headed=True),
 )
 
 SIGNALS = {signal.name: signal for signal in TABLE}
 ROLES = tuple(dict.fromkeys(signal.role for signal in TABLE))
+TRAINABLE = tuple(role for role in ROLES if all(s.trainable for s in TABLE if s.role == role))
 HEADED = frozenset(signal.role for signal in TABLE if signal.headed)
 
 

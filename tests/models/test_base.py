@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def test_training_of_a_base_with_dropout_starts_at_its_reference(tmp_path):
     base = save_base(tmp_path / "base", "gpt2", **GPT)
     assert json.loads((base / "config.json").read_text())["resid_pdrop"] == 0.1
-    run(write_recipe(tmp_path, base, "  one: {train: dpo, on: pairs}", **{", dropout: 0.1": ""}), tmp_path)
+    run(write_recipe(tmp_path, base, "  one: {train: dpo, on: pairs}", "model.lora.dropout=0"), tmp_path)
     first = json.loads((tmp_path / "tiny" / "one" / "metrics.jsonl").read_text().splitlines()[0])
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
 

@@ -31,9 +31,8 @@ def made(base, tmp_path_factory):
     AutoTokenizer.from_pretrained(base, pad_token="<eos>", unk_token="red").save_pretrained(folder / "base")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        recipe_ = write_recipe(
-            folder, base, "  one: {train: bradley-terry, on: pairs}", **{f"base: {base}": "base: ./base"}
-        )
+        stage = "  one: {train: bradley-terry, on: pairs}"
+        recipe_ = write_recipe(folder, base, stage, "model.base=./base")
         run(recipe_, folder)
     return folder
 
@@ -82,7 +81,7 @@ def test_a_damaged_adapter_is_refused_by_name(take, stage, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(UserError, match=r"adapter/adapter_model\.safetensors is missing or not as it was"):
+    with pytest.raises(UserError, match=r"adapter/adapter_model\.safetensors is missing or was changed"):
         take(stage, tmp_path / "out")
     weights.unlink()
     with pytest.raises(UserError, match=r"adapter/adapter_model\.safetensors is missing"):

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from alignkit.recipe import mistake_of
+from alignkit.recipe.mistakes import mistake_of
 from alignkit_pattern import Pattern, register_rewards
 
 

@@ -36,5 +36,5 @@ def test_an_unfinished_stage_is_refused(stage):
 
 def test_a_changed_adapter_is_refused(stage):
     (stage.adapter / "adapter_config.json").write_text("{ }")
-    with pytest.raises(UserError, match=r"adapter_config\.json is missing or not as it was"):
+    with pytest.raises(UserError, match=r"adapter_config\.json is missing or was changed"):
         finished_adapter(stage.path)

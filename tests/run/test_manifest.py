@@ -65,6 +65,27 @@ def test_the_fingerprint_depends_on_every_input():
     assert replace(INPUTS).fingerprint == INPUTS.fingerprint
 
 
+def test_what_an_earlier_version_wrote_is_read_but_is_not_the_same_stage(folder):
+    """Its weights can be used; the stage itself is done again."""
+    term = {"objective": "mine", "weight": 0.5, "on": "pairs", "trains": ["policy", "value"], "beta": 0.1}
+    inputs = {
+        "alignkit": "0.1.0",
+        "stage": "train",
+        "settings": {"on": "pairs"},
+        "code": {"objective mine": "a"},
+        "model": {"base": "b"},
+        "seed": 3,
+        "reads": {"pairs": "f"},
+        "terms": [term],
+    }
+    stored = {"fingerprint": "e", "inputs": inputs, "done": True, "versions": {}, "files": {"adapter": "s"}}
+    folder.manifest.write_text(json.dumps(stored))
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert (manifest.inputs, manifest.fingerprint, manifest.done) == (INPUTS, "e", True)
+    assert manifest.fingerprint != manifest.inputs.fingerprint
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({"inputs": {"terms": [1]}})])
 def test_what_is_not_as_alignkit_writes_it_is_not_trusted(folder, text):
     folder.manifest.write_text(text)

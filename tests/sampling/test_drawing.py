@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from alignkit.sampler import Drawn, Sampling
-from alignkit.sampling.drawing import LEAVE, Drawing
+from alignkit.sampling.drawing import LEAVE, SamplesInProgress
 
 VOCABULARY, PAD, END = 4, 0, 1
 HALF = math.log(0.5)
 
 
-def drawing_of(count, *, text=None, **settings) -> Drawing:
+def drawing_of(count, *, text=None, **settings) -> SamplesInProgress:
     chosen = Sampling(temperature=0, **{"max_tokens": 5, **settings})
-    return Drawing(
+    return SamplesInProgress(
         torch.zeros(count, chosen.max_tokens), chosen, ends=torch.tensor([END]), pad=PAD, text=text
     )
 

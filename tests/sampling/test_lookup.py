@@ -81,3 +81,12 @@ def test_what_is_no_sampler_is_refused(tmp_path, body, words):
     )
     with pytest.raises(UserError, match=words):
         Registry([tmp_path / "odd.py"])
+
+
+def test_without_any_sampler_the_installation_is_named():
+    """The installed metadata lists the plugins; it stays old where only the code was brought up to date."""
+    registry = Registry()
+    registry.samplers.items.clear()
+    with pytest.raises(UserError, match="not installed as this version lists them") as error:
+        make_sampler(registry, "engine", tiny_roles())
+    assert "pip install" in (error.value.hint or "")

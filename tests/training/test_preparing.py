@@ -1,5 +1,7 @@
 """What an online objective's `prepare` returns, and what of it lasts until `loss`."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -48,6 +50,10 @@ def test_what_was_prepared_has_no_gradient():
         (
             lambda given: given.with_(odd=torch.tensor([1.0, float("nan")])),
             "gave odd numbers that are not finite",
+        ),
+        (
+            lambda given: replace(given, mask=torch.tensor([[False, True], [True, False]])),
+            "gave a mask with a gap",
         ),
     ],
 )

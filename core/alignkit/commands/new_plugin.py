@@ -81,7 +81,7 @@ def _spelled(name: str) -> dict[str, str]:
     from alignkit.registry import Registry
 
     if not NAME.fullmatch(name) or len(name) > LONGEST:
-        hint = f"Small letters, digits and hyphens, a letter first, {LONGEST} characters at most: my-method."
+        hint = f"Use at most {LONGEST} small letters, digits and hyphens, and begin with a letter: my-method."
         raise UserError(f"{name!r} cannot be a plugin's name", where="NAME", hint=hint)
     words = re.split("[-_]", name)
     cls = "".join(word.capitalize() for word in words)

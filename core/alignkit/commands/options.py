@@ -23,7 +23,7 @@ StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folde
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' warnings and bars out of a command's output: only alignkit prints, and errors.
+    """Keep other libraries' warnings out of a command's output: only alignkit and errors print.
 
     `python -W` brings the warnings back.
     """

@@ -40,7 +40,7 @@ def sample(
             help="Sample from tokens that are at least this many times as likely as the most likely one.",
         ),
     ] = 0.0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same answers.")] = 0,
     plugin: Plugins = None,
 ) -> None:
@@ -98,5 +98,5 @@ def _told(answer: Answer) -> str:
     count, known = len(answer.scores), [score for score in answer.scores if score is not None]
     if not known:
         return f"best of {count}: the reward has no opinion of any of them; this is the first"
-    left_out = f", without an opinion of {count - len(known)}" if len(known) < count else ""
+    left_out = f", without a score for {count - len(known)}" if len(known) < count else ""
     return f"best of {count}: score {max(known):.4g}, mean {sum(known) / len(known):.4g}{left_out}"

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from alignkit.errors import UserError
+from alignkit.errors import UserError, first_line
 from alignkit.example import BadExample
 
 Row: TypeAlias = dict[str, Any]
@@ -197,5 +197,5 @@ def _parquet(path: Path, where: str) -> Iterator[PlacedRow]:
                     yield f"{path} row {number}", row
     except (ArrowException, OSError) as error:
         raise UserError(
-            f"{str(path)!r} is no readable Parquet file: {str(error).splitlines()[0]}", where=where
+            f"{str(path)!r} is no readable Parquet file: {first_line(error)}", where=where
         ) from error

@@ -104,7 +104,7 @@ def enforce(report: Report, on_bad: str, where: str) -> None:
         raise UserError(
             f"{count:,} of {report.rows:,} rows cannot be used",
             where=where,
-            hint="\n".join([*reasons, "Mend them, or set `on_bad: skip` to leave them out."]),
+            hint="\n".join([*reasons, "Fix them, or set `on_bad: skip` to leave them out."]),
         )
     if not report.examples:
         raise UserError(

@@ -7,13 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-
 from alignkit.errors import UserError
-from alignkit.models.adapters import CONFIG
-from alignkit.models.pretrained import choose_pad, is_hub_id, load_pretrained
 from alignkit.run.files import disk_errors
 from alignkit.run.finished import finished_adapter
 
@@ -35,6 +29,11 @@ def export_merged(stage: Path, to: Path) -> None:
     A reward model becomes a sequence classifier. Raises UserError where `to` exists, where the base is not
     where the adapter expects it, and where `finished_adapter` does.
     """
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    from alignkit.models.pretrained import choose_pad
+
     adapter, manifest = finished_adapter(stage)
     _require_absent(to)
     base = _load_base(stage, adapter, manifest.inputs.model["revision"])
@@ -53,6 +52,12 @@ def export_merged(stage: Path, to: Path) -> None:
 
 def _load_base(stage: Path, adapter: Path, revision: str | None) -> Any:
     """Return the unquantized base that the adapter's own settings name, with the output that it expects."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    from alignkit.models.adapters import CONFIG
+    from alignkit.models.pretrained import is_hub_id, load_pretrained
+
     config = json.loads((adapter / CONFIG).read_text())
     place = config["base_model_name_or_path"]
     if not Path(place).is_dir() and not is_hub_id(place):

@@ -18,6 +18,7 @@ from alignkit.data.rows import Rows
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
+from alignkit.progress import Progress
 from alignkit.run.files import TENSORS, find_damage, write_verified
 
 SHARD = 256
@@ -45,7 +46,7 @@ class FrozenSignals:
         self.groups, self.budget, self.note = groups, budget, note
         self._values: dict[int, dict[str, Tensor]] = {}  # [group][signal]: (n, t) or (n,), t the group's own
 
-    def compute(self, indices: Sequence[int], progress: Callable[[int, int], None]) -> None:
+    def compute(self, indices: Sequence[int], progress: Progress) -> None:
         """Make the signals of the groups `indices` available to `attach`.
 
         progress: called with the number of groups that are done, and of all of them.

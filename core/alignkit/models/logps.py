@@ -110,6 +110,8 @@ class _TokenLogps(torch.autograd.Function):
                 entropies[part] = chunk.entropy(surprise)
                 if entropy_direction is not None and mean is not None:
                     entropy_direction[part] = chunk.entropy_direction(surprise, entropies[part], mean)
+                del surprise
+            del chunk  # so that two chunks' logits never lie beside one another
         ctx.save_for_backward(direction, entropy_direction)
         return logps, entropies
 

@@ -161,7 +161,7 @@ class Roles:
             raise UserError(
                 f"PEFT refuses this adapter: {first_line(error)}",
                 where="model.lora",
-                hint="Change the setting it names.",
+                hint="Change the setting that it names.",
             ) from error
         speed_up(self.model)
 

@@ -1,6 +1,5 @@
 """The recipe: a YAML file and its schema. It is validated before anything heavy loads."""
 
-from alignkit.recipe.mistakes import mistake_of
 from alignkit.recipe.schema import Recipe, load_recipe, parse_recipe
 from alignkit.recipe.settings import DataEntry, Drawing, Lora, Model, Training
 from alignkit.recipe.verbs import (
@@ -34,6 +33,5 @@ __all__ = [
     "Train",
     "Training",
     "load_recipe",
-    "mistake_of",
     "parse_recipe",
 ]

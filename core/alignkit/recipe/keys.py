@@ -44,7 +44,7 @@ class Key:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Return the last part of the path."""
         return self.path.rpartition(".")[2]
 
 
@@ -130,7 +130,7 @@ class _Lister:
         if issubclass(element, Named):
             return self._names(element, path)
         name = f"{path}.<name>"
-        return _Below((Key(name, _first_line(element), keys=self.fields(element.model_fields, name)),))
+        return _Below((Key(name, _summary(element), keys=self.fields(element.model_fields, name)),))
 
     def _names(self, cls: type[Named], path: str) -> _Below:
         """Return a key for any name, and further keys for the registered names."""
@@ -141,10 +141,8 @@ class _Lister:
             model = model_in(item)
             options = {**(model.model_fields if model is not None else {}), **settings}
             keys = self.fields(options, f"{path}.{name}")
-            further.append(Key(f"{path}.{name}", _first_line(item), keys=keys))
-        return _Below(
-            (Key(any_name, _first_line(cls), keys=self.fields(settings, any_name)),), tuple(further)
-        )
+            further.append(Key(f"{path}.{name}", _summary(item), keys=keys))
+        return _Below((Key(any_name, _summary(cls), keys=self.fields(settings, any_name)),), tuple(further))
 
     def _stages(self, path: str, kinds: Mapping[str, type[BaseModel]]) -> tuple[Key, ...]:
         """Return a key for each kind of stage, called by its verb."""
@@ -157,8 +155,8 @@ class _Lister:
         own = {name: info for name, info in cls.model_fields.items() if name not in inherited}
         further = self.fields(inherited, path)
         listed_at = LISTED_AT[parent] if parent else ""
-        return Key(path, _first_line(cls), keys=self.fields(own, path), further=further, listed_at=listed_at)
+        return Key(path, _summary(cls), keys=self.fields(own, path), further=further, listed_at=listed_at)
 
 
-def _first_line(item: Any) -> str:
+def _summary(item: Any) -> str:
     return (item.__doc__ or "").strip().partition("\n")[0]

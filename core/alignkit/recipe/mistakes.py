@@ -81,6 +81,6 @@ def _keys_of(kind: Any) -> list[str]:
 
 
 def _holds_named(kind: Any) -> bool:
-    """Whether the type is a list of names with options."""
+    """Tell whether the type is a list of names with options."""
     model = model_in(element_in(kind))
     return model is not None and issubclass(model, Named)

@@ -141,5 +141,5 @@ def _check_name(name: str, where: str) -> None:
         raise UserError(
             f"{name!r} is no valid name",
             where=where,
-            hint="Names become folders: letters, digits, - and _, a letter or digit first.",
+            hint="Use letters, digits, - and _, and begin with a letter or digit: names become folders.",
         )

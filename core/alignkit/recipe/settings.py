@@ -28,7 +28,7 @@ class Lora(Section):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of the adapter's inputs dropped in training; online objectives train without",
+        description="share of the adapter's inputs that is dropped in training; online objectives use none",
     )
     target: str | list[str] = Field(
         default="all-linear",
@@ -81,7 +81,9 @@ class DataEntry(Section):
     )
     rename: dict[str, str] = Field(default={}, description="columns to rename, as {found: expected}")
     on_bad: Literal["error", "skip"] = Field(
-        default="skip", description="for a row that cannot be used: leave it out and report it, or stop"
+        default="skip",
+        description="what to do with a row that cannot be used: skip leaves it out and reports it, error "
+        "stops",
     )
 
 
@@ -141,7 +143,9 @@ class Drawing(Section):
 
     @property
     def whole(self) -> bool:
-        """Whether samples follow the policy's distribution: nothing is sharpened, cut off or forbidden."""
+        """Tell whether samples follow the policy's distribution: nothing is sharpened, cut off or
+        forbidden.
+        """
         return (self.temperature, self.top_k, self.top_p, self.min_p, self.min_tokens) == (1, 0, 1, 0, 0)
 
     def sampling(self, per_prompt: int, seed: int, batch_size: int = 64) -> Sampling:
@@ -171,7 +175,8 @@ class Training(Section):
     )
     schedule: Literal["constant", "linear", "cosine"] = Field(
         default="cosine",
-        description="the learning rate after the warm-up: it stays, or falls to 0 on a line or half a cosine",
+        description="the learning rate after the warm-up: constant, or falling to 0 linearly or as half a "
+        "cosine",
     )
     warmup: float = Field(
         default=0.1,
@@ -191,8 +196,9 @@ class Training(Section):
     max_length: int = Field(
         default=1024,
         ge=8,
-        description="the most tokens of a prompt with its completion; one to be sampled counts with all its "
-        "max_tokens; a longer prompt loses its beginning",
+        description="the most tokens of a prompt with its completion; for sampling, max_tokens are reserved "
+        "for "
+        "the completion; a longer prompt loses its beginning",
     )
     micro_batch_tokens: int = Field(
         default=2048,
@@ -205,8 +211,9 @@ class Training(Section):
     )
     held_out: Annotated[float | str | DataEntry | None, BeforeValidator(shorthand)] = Field(
         default=None,
-        description="what to measure on, for objectives that learn from fixed data: the share of the prompts "
-        "to leave out of training (the same prompts in every stage), the name of data, or a data entry",
+        description="data to measure on: a share of the prompts, left out of training in every stage; the "
+        "name "
+        "of data; or a data entry",
     )
     evaluate_every: int | None = Field(
         default=None,

@@ -30,7 +30,7 @@ class RewardTerm(Named):
     )
 
 
-Rewards = Annotated[tuple[RewardTerm, ...], BeforeValidator(RewardTerm.read)]
+RewardTerms = Annotated[tuple[RewardTerm, ...], BeforeValidator(RewardTerm.read)]
 
 
 class Term(Named):
@@ -64,11 +64,11 @@ class Train(Training):
     start: str | None = Field(
         default=None, description="stage whose adapter is trained further; none or base means a new adapter"
     )
-    reward: Rewards = Field(
+    reward: RewardTerms = Field(
         default=(),
         description="rewards that online objectives maximize, or the reward model that an objective reads",
     )
-    watch: Rewards = Field(
+    watch: RewardTerms = Field(
         default=(), description="further rewards to measure of the same samples; nothing is trained on them"
     )
 
@@ -79,13 +79,13 @@ class Train(Training):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of data or stages that this stage needs."""
+        """Return the names of data or stages that this stage needs."""
         named = [self.on, *(term.on for term in self.train), self.held_out, self.start]
         return list(dict.fromkeys(name for name in named if isinstance(name, str)))
 
     @property
     def rewards(self) -> list[str]:
-        """Names of rewards, of which some may be stages."""
+        """Return the names of rewards, of which some may be stages."""
         return [term.reward for term in (*self.reward, *self.watch)]
 
 
@@ -100,12 +100,12 @@ class Sample(Drawing):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of data or stages that this stage needs."""
+        """Return the names of data or stages that this stage needs."""
         return [self.on, *([] if self.sample == BASE else [self.sample])]
 
     @property
     def rewards(self) -> list[str]:
-        """An empty list: nothing is scored."""
+        """Return an empty list: nothing is scored."""
         return []
 
 
@@ -113,7 +113,7 @@ class Label(Section):
     """Ranks completions by a reward."""
 
     label: str = Field(description="`sample` stage, or data, whose completions are ranked")
-    by: Rewards = Field(min_length=1, description="rewards whose weighted sum ranks the completions")
+    by: RewardTerms = Field(min_length=1, description="rewards whose weighted sum ranks the completions")
     noise: float = Field(
         default=0.0,
         ge=0,
@@ -124,12 +124,12 @@ class Label(Section):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of data or stages that this stage needs."""
+        """Return the names of data or stages that this stage needs."""
         return [self.label]
 
     @property
     def rewards(self) -> list[str]:
-        """Names of rewards, of which some may be stages."""
+        """Return the names of rewards, of which some may be stages."""
         return [term.reward for term in self.by]
 
 
@@ -141,9 +141,9 @@ class Target(Named):
 
     stage: str = Field(description="training stage whose result is evaluated, or base")
     best_of: int = Field(
-        default=1, ge=1, description="samples from which `by` chooses the one to measure; 1 means no choice"
+        default=1, ge=1, description="number of samples from which `by` chooses one; 1 means no choice"
     )
-    by: Rewards = Field(default=(), description="rewards whose weighted sum chooses the best sample")
+    by: RewardTerms = Field(default=(), description="rewards whose weighted sum chooses the best sample")
 
     @model_validator(mode="after")
     def _best_by_what(self) -> Target:
@@ -153,7 +153,7 @@ class Target(Named):
 
     @property
     def name(self) -> str:
-        """The name of the target in tables."""
+        """Return the name of the target in tables."""
         return f"{self.stage} best of {self.best_of}" if self.best_of > 1 else self.stage
 
 
@@ -166,10 +166,9 @@ class Evaluate(Drawing):
     on: str = Field(
         description="data or stage with the prompts, or with ranked completions for reward models"
     )
-    by: Rewards = Field(
+    by: RewardTerms = Field(
         default=(),
-        description="rewards, the most important first, and measures; all measures are taken where none is "
-        "named",
+        description="rewards, the most important first, and measures; without a measure, all are used",
     )
     against: str = Field(
         default=BASE, description="stage, or base, that win rates and the KL divergence refer to"
@@ -180,13 +179,13 @@ class Evaluate(Drawing):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of data or stages that this stage needs."""
+        """Return the names of data or stages that this stage needs."""
         stages = [*(target.stage for target in self.evaluate), self.against]
         return [self.on, *dict.fromkeys(stage for stage in stages if stage != BASE)]
 
     @property
     def rewards(self) -> list[str]:
-        """Names of rewards, of which some may be stages."""
+        """Return the names of rewards, of which some may be stages."""
         return [term.reward for term in (*self.by, *(term for target in self.evaluate for term in target.by))]
 
 

@@ -121,7 +121,7 @@ class Cross:
 
     @property
     def bars(self) -> tuple[tuple[Spot, Spot], tuple[Spot, Spot]]:
-        """The two ends of each bar."""
+        """Return the two ends of each bar."""
         return ((self.left, self.y), (self.right, self.y)), ((self.x, self.bottom), (self.x, self.top))
 
     def places(self) -> list[tuple[Spot, Spot]]:

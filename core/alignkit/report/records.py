@@ -18,8 +18,8 @@ REWARD_MODELS = "reward models"
 class Evaluation:
     """The measures of each target (a stage, or `base`) with their intervals.
 
-    measures: how each number is called. rewards: the numbers to maximize, the gold reward first. against: the
-    target that the others are compared with. calibration: the curve of each reward model.
+    measures: the label and unit of each number. rewards: the numbers to maximize, the gold reward first.
+    against: the target that the others are compared with. calibration: the curve of each reward model.
     """
 
     kind: str
@@ -34,11 +34,11 @@ class Evaluation:
 
     @property
     def divergence(self) -> str | None:
-        """The measure of the distance from the reference; None means that it was not measured."""
+        """Return the measure of the distance from the reference; None means that it was not measured."""
         return next((name for name, metric in self.measures.items() if metric.divergence), None)
 
     def metric(self, name: str) -> Metric:
-        """Return how a number is called; one that is not listed is called by its own name."""
+        """Return a number's label and unit; the label of a number that is not listed is its name."""
         return self.measures.get(name, Metric(name))
 
 
@@ -64,22 +64,22 @@ class StageRecord:
 
     @property
     def verb(self) -> str:
-        """The recipe's word for it: train, sample, label or evaluate."""
+        """Return the recipe's word for it: train, sample, label or evaluate."""
         return self.manifest.inputs.verb
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         return self.manifest.line
 
     @property
     def done(self) -> bool:
-        """Whether the stage is finished."""
+        """Tell whether the stage is finished."""
         return self.manifest.done
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the stages and data that the stage needed."""
+        """Return the names of the stages and data that the stage needed."""
         return tuple(self.manifest.inputs.reads)
 
     def rewards_in(self, setting: str) -> dict[str, Mapping[str, Any]]:
@@ -87,7 +87,7 @@ class StageRecord:
         return {part["reward"]: part for part in self.manifest.inputs.settings.get(setting) or ()}
 
     def metric(self, name: str) -> Metric:
-        """Return how a number is called; one that is not listed is called by its own name.
+        """Return a number's label and unit; the label of a number that is not listed is its name.
 
         name: as in `metrics.jsonl`, without `held_out/`.
         """
@@ -117,5 +117,5 @@ class RunRecord:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the stages."""
+        """Return the names of the stages."""
         return tuple(stage.name for stage in self.stages)

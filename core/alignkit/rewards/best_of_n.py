@@ -11,15 +11,19 @@ T = TypeVar("T")
 
 
 def best_of(samples: Sequence[T], scores: Sequence[float | None], n: int) -> list[T]:
-    """Return, of each `n` samples in turn, the sample with the highest score.
+    """Return, of each `n` samples in turn, the sample with the highest score; see `best_places`."""
+    return [samples[place] for place in best_places(scores, n)]
 
-    Of equal scores the first sample is kept, and also where the reward has no opinion of any.
+
+def best_places(scores: Sequence[float | None], n: int) -> list[int]:
+    """Return, of each `n` scores in turn, the place of the highest.
+
+    It is the first of equal scores, and the first of all where the reward abstained from all.
     """
-    kept = []
-    for start in range(0, len(samples), n):
-        best = max(range(start, start + n), key=lambda place: (_or_lowest(scores[place]), -place))
-        kept.append(samples[best])
-    return kept
+    return [
+        max(range(start, start + n), key=lambda place: (_or_lowest(scores[place]), -place))
+        for start in range(0, len(scores), n)
+    ]
 
 
 def _or_lowest(score: float | None) -> float:

@@ -35,12 +35,12 @@ class WeightedReward:
 
     @property
     def name(self) -> str:
-        """The reward's name, under which its scores are kept."""
+        """Return the reward's name, under which its scores are kept."""
         return self.reward.name
 
     @property
     def is_model(self) -> bool:
-        """Whether a stage trained it."""
+        """Tell whether a stage trained it."""
         return isinstance(self.reward, RewardModel)
 
     def __str__(self) -> str:

@@ -14,7 +14,10 @@ from alignkit.rewards.kinds import RegisteredReward, RewardModel, Rewards, Weigh
 
 
 def find_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> Rewards:
-    """Look up each reward of a weighted sum. Raises UserError, at the key path `where`, for what is none."""
+    """Look up each reward of a weighted sum.
+
+    Raises UserError, at the key path `where`, for a name that is not a reward.
+    """
     require_once([term.reward for term in terms], where)
     return tuple(_find(term, recipe, registry, where) for term in terms)
 
@@ -50,10 +53,15 @@ def make_reward(
 
 def trains_reward_model(stage: StageSettings, registry: Registry) -> bool:
     """Tell whether a stage's result is a reward model."""
+    return trained_roles(stage, registry) == {"reward"}
+
+
+def trained_roles(stage: StageSettings, registry: Registry) -> set[str]:
+    """Return the roles that a stage trains; none where it is not a training stage."""
     if not isinstance(stage, Train):
-        return False
+        return set()
     made = [registry.objectives.get(term.objective)(**term.options) for term in stage.train]
-    return set().union(*(set(objective.trains) for objective in made)) == {"reward"}
+    return {role for objective in made for role in objective.trains}
 
 
 def require_once(names: list[str], where: str) -> None:

@@ -84,7 +84,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk, and places that cannot be read or written, into errors that the user can mend.
+    """Turn a full disk, and places that cannot be read or written, into errors that the user can fix.
 
     target: the place to name where the error names no file.
     """
@@ -98,7 +98,7 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise UserError(
                 "no space left on the disk",
                 where=place,
-                hint="Free space and run the same command again; it goes on where it was.",
+                hint="Free space and run the same command again; it continues from where it stopped.",
             ) from error
         if number == errno.EROFS:
             raise UserError(

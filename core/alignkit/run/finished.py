@@ -24,13 +24,13 @@ def finished_adapter(stage: Path) -> tuple[Path, Manifest]:
         )
     if not manifest.done:
         raise UserError(
-            f"the stage {str(stage)!r} is not finished", hint="Run its recipe again; it goes on where it was."
+            f"the stage {str(stage)!r} is not finished",
+            hint="Run its recipe again; it continues from where it stopped.",
         )
     damaged = [name for name in missing_or_changed(folder, manifest) if name.startswith(f"{ADAPTER}/")]
     if damaged:
         raise UserError(
-            f"{damaged[0]} is missing or not as it was when the stage was done: its SHA-256 differs from the "
-            "manifest's",
+            f"{damaged[0]} is missing or was changed after the stage was done",
             where=str(stage),
             hint="Bring the file back, or run the recipe again; it does the stage again.",
         )

@@ -13,86 +13,84 @@ SAMPLES, RANKED = "samples.jsonl", "ranked.jsonl"
 REPORT_PAGE, REPORT_PICTURES, SUPERSEDED = "report.html", "report", "superseded"
 CHECKPOINTS, SIGNALS, ROLLOUTS = "checkpoints", "signals", "rollouts"
 UNHASHED = (CHECKPOINTS, SIGNALS, ROLLOUTS)
-"""What a stage keeps for itself: to go on where it was killed, and for people to read."""
+"""Folders that only a killed stage or a reader needs; a manifest has no hashes of them."""
 
 
 @dataclass(frozen=True)
 class StageFolder:
-    """The folder of one stage, RUN/STAGE. A file is there once the stage, by what it does, has written it."""
+    """The folder of one stage, RUN/STAGE. Which files it holds depends on the stage's verb."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The stage's name."""
+        """Return the stage's name."""
         return self.path.name
 
     @property
     def manifest(self) -> Path:
-        """What the stage was made of, and the SHA-256 of each file; see `manifest.py`."""
+        """Return the file that says what the stage was made of; see `manifest.py`."""
         return self.path / MANIFEST
 
     @property
     def summary(self) -> Path:
-        """The stage's final numbers."""
+        """Return the file of the stage's final numbers."""
         return self.path / "summary.json"
 
     @property
     def adapter(self) -> Path:
-        """The policy's adapter in PEFT's format, or that of the only role that was trained."""
+        """Return the folder of the policy's adapter, or of the only role's, in PEFT's format."""
         return self.path / ADAPTER
 
     def adapter_beside(self, role: str) -> Path:
-        """Where the adapter of a role lies that was trained beside the policy."""
+        """Return the folder of the adapter of a role that was trained beside the policy."""
         return self.path / f"{ADAPTER}-{role}"
 
     @property
     def metrics(self) -> Path:
-        """The numbers of every training step; see `metrics.py`."""
+        """Return the file of the numbers of every training step; see `metrics.py`."""
         return self.path / "metrics.jsonl"
 
     @property
     def data_report(self) -> Path:
-        """What became of each row of a training stage's data."""
+        """Return the file that says what became of each row of a training stage's data."""
         return self.path / "data.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints of a training stage; see `checkpoint.py`."""
+        """Return the folder of a training stage's checkpoints; see `checkpoint.py`."""
         return self.path / CHECKPOINTS
 
     def signals(self, name: str) -> Path:
-        """The signals of frozen roles over the data called `name`, computed once."""
+        """Return the folder of the signals of frozen roles over the data called `name`."""
         return self.path / SIGNALS / name
 
     def rollouts(self, objective: str) -> Path:
-        """The samples that an online objective learned from."""
+        """Return the folder of the samples that an online objective learned from."""
         return self.path / ROLLOUTS / objective
 
     @property
     def samples(self) -> Path:
-        """Completions of a sample stage, or those that an evaluation measured, one line per prompt."""
+        """Return the file of a sample stage's completions, or of those that an evaluation measured."""
         return self.path / SAMPLES
 
     @property
     def ranked(self) -> Path:
-        """Completions with ranks and rewards, one line per prompt."""
+        """Return the file of completions with ranks and rewards."""
         return self.path / RANKED
 
     @property
     def evaluation(self) -> Path:
-        """The measures of each target of an evaluation, with their intervals."""
+        """Return the file of the measures of each target of an evaluation."""
         return self.path / "evaluation.json"
 
     def target(self, number: int) -> Path:
-        """What an evaluation keeps of its target number `number`, so that it can go on where it was
-        killed.
-        """
+        """Return what an evaluation keeps of target `number`, to continue from after it was killed."""
         return self.path / "targets" / f"{number}.json"
 
     @property
     def data(self) -> Path | None:
-        """The rows that later stages may read, None where the stage wrote none."""
+        """Return the file of the rows that later stages may read; None where the stage wrote none."""
         return next((file for file in (self.ranked, self.samples) if file.is_file()), None)
 
 
@@ -112,15 +110,15 @@ class RunFolder:
 
     @property
     def superseded(self) -> Path:
-        """Where results lie whose stage was done again."""
+        """Return the folder of results whose stage was done again."""
         return self.path / SUPERSEDED
 
     @property
     def report_page(self) -> Path:
-        """The page that shows the run."""
+        """Return the page that shows the run."""
         return self.path / REPORT_PAGE
 
     @property
     def report_pictures(self) -> Path:
-        """The page's pictures as files."""
+        """Return the folder of the page's pictures."""
         return self.path / REPORT_PICTURES

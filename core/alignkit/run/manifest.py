@@ -1,6 +1,4 @@
-"""Keeps a stage's manifest: what it was made of, how it is told, and the SHA-256 of every file that it
-left.
-"""
+"""Keeps a stage's manifest: what it was made of, and the SHA-256 of every file that it left."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -51,12 +49,12 @@ class Inputs:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the inputs' canonical JSON."""
+        """Return the SHA-256 of the inputs' canonical JSON."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def trains(self) -> frozenset[str]:
-        """The roles that the stage trains."""
+        """Return the roles that the stage trains."""
         return frozenset(role for term in self.terms for role in term.trains)
 
 
@@ -96,12 +94,8 @@ def read_manifest(folder: StageFolder) -> Manifest | None:
     """Return the folder's manifest, or None where there is none to trust."""
     try:
         raw = json.loads(folder.manifest.read_text(encoding="utf-8"))
-        terms = tuple(
-            TermInputs(**{**term, "trains": tuple(term["trains"])}) for term in raw["inputs"]["terms"]
-        )
-        inputs = Inputs(**{**raw["inputs"], "terms": terms})
-        metrics = {name: Metric(**metric) for name, metric in raw["metrics"].items()}
-        return Manifest(**{**raw, "inputs": inputs, "metrics": metrics})
+        metrics = {name: Metric(**metric) for name, metric in raw.get("metrics", {}).items()}
+        return Manifest(**{**raw, "inputs": _read_inputs(raw["inputs"]), "metrics": metrics})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -113,6 +107,20 @@ def missing_or_changed(folder: StageFolder, manifest: Manifest) -> list[str]:
         for name, digest in manifest.files.items()
         if not (folder.path / name).is_file() or sha256(folder.path / name) != digest
     ]
+
+
+def _read_inputs(raw: Mapping[str, Any]) -> Inputs:
+    """Read a stage's inputs. Until November 2026 its verb was written under `stage`."""
+    inputs = {("verb" if name == "stage" else name): value for name, value in raw.items()}
+    return Inputs(**{**inputs, "terms": tuple(map(_read_term, raw["terms"]))})
+
+
+def _read_term(raw: Mapping[str, Any]) -> TermInputs:
+    """Read one objective's inputs. Until November 2026 its options were written beside the rest."""
+    known = {field.name for field in fields(TermInputs)}
+    options = {name: value for name, value in raw.items() if name not in known}
+    named = {name: value for name, value in raw.items() if name in known}
+    return TermInputs(**{"options": options, **named, "trains": tuple(raw["trains"])})
 
 
 def _write(folder: StageFolder, manifest: Manifest) -> None:

@@ -18,7 +18,7 @@ from alignkit.sampling.stopping import StopWatch
 LEAVE = 1 / 8
 
 
-class Drawing:
+class SamplesInProgress:
     """The N samples: their tokens so far, and which of them still need more.
 
     rows (B,): the sample in each place of the batch. newest (B,): its last token. finished (B,): whether it
@@ -55,7 +55,7 @@ class Drawing:
 
     @property
     def done(self) -> bool:
-        """Whether no sample needs another token."""
+        """Tell whether no sample needs another token."""
         return self.left == 0 or self.step == self.settings.max_tokens
 
     def draw(self, logits: Tensor) -> None:

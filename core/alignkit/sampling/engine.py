@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignkit.sampler import Drawn, Progress, Sampling
+from alignkit.progress import Progress
+from alignkit.sampler import Drawn, Sampling
 from alignkit.sampling.context import Context
-from alignkit.sampling.drawing import Drawing
+from alignkit.sampling.drawing import SamplesInProgress
 
 
 def sample(
@@ -102,7 +103,7 @@ def _sample_batch(
     context.repeat(len(uniforms) // len(prompts))
     known = sorted(end for end in eos if end < context.logits.shape[-1])
     ends = torch.tensor(known, dtype=torch.long, device=context.device)
-    drawing = Drawing(uniforms.to(context.device), settings, ends=ends, pad=pad, text=text)
+    drawing = SamplesInProgress(uniforms.to(context.device), settings, ends=ends, pad=pad, text=text)
     for _ in range(settings.max_tokens):
         drawing.draw(context.logits)
         if drawing.done:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import UserError
 from alignkit.hookspecs import hookimpl
-from alignkit.sampler import Drawn, Progress, Sampler, Sampling, Weights
+from alignkit.progress import Progress
+from alignkit.sampler import Drawn, Sampler, Sampling, Weights
 
 if TYPE_CHECKING:
     from alignkit.sampling.merged import MergedModel

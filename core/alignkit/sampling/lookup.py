@@ -24,6 +24,14 @@ def find_sampler(registry: Registry, name: str, where: str | None = None) -> typ
 
     Raises UserError, at the key path `where`, where there is no such sampler or it cannot be used here.
     """
+    if not registry.samplers.items:
+        raise UserError(
+            f"no sampler is registered as {name!r}, nor any other: alignkit's own plugins are not installed "
+            "as "
+            "this version lists them",
+            where=where,
+            hint="Install alignkit again: pip install -e .",
+        )
     cls = registry.samplers.get(name, where)
     missing = cls.missing()
     if missing is not None:

@@ -40,7 +40,7 @@ def _code(stage: PlannedStage[Any], plan: Plan, registry: Registry) -> dict[str,
         plan.data[name].format
         if name in plan.data
         else "auto"  # what a stage wrote is recognized by its rows
-        for name in stage.reads
+        for name in stage.settings.inputs
         if name in plan.data or not isinstance(plan.stages[name].settings, Train)
     }
     formats |= {entry.format for entry in stage.entries.values()}

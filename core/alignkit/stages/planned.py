@@ -20,7 +20,7 @@ Used = tuple[Shelf, str]
 
 @dataclass(frozen=True)
 class PlannedStage(ABC, Generic[Settings]):
-    """A stage that is ready to run. Each verb has a subclass, which says what its result depends on.
+    """A stage that is ready to run. Its subclasses say what the result depends on.
 
     verb: the recipe's word for it. settings: the stage as the recipe gives it. needs: names of the data and
     of the stages that must be there before it.
@@ -34,35 +34,30 @@ class PlannedStage(ABC, Generic[Settings]):
     @property
     @abstractmethod
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
 
     @abstractmethod
     def uses(self, registry: Registry) -> list[Used]:
         """Return the registered things whose code the result depends on, but for the formats of its data."""
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """Names among `needs` whose rows the stage reads, where they have rows."""
-        return tuple(self.settings.inputs)
-
-    @property
     def entries(self) -> Mapping[str, DataEntry]:
-        """Data entries of the stage's own, by the name under which its inputs list them."""
+        """Return the data entries of the stage itself, by the names that its inputs list."""
         return {}
 
     @property
     def terms(self) -> tuple[TermInputs, ...]:
-        """The objectives of a training stage."""
+        """Return the objectives of a training stage."""
         return ()
 
     @property
     def effective_settings(self) -> dict[str, Any]:
-        """The settings that the result depends on, as plain values."""
+        """Return the settings that the result depends on, as plain values."""
         return self.settings.model_dump(mode="json")
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """How the numbers in `metrics.jsonl` are called."""
+        """Return the label and unit of each number in `metrics.jsonl`, by name."""
         return {}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from alignkit.errors import UserError
 from alignkit.recipe import BASE, Drawing, Recipe, Sample, Train
 from alignkit.registry import Registry
-from alignkit.rewards.lookup import trains_reward_model
+from alignkit.rewards.lookup import trained_roles
 from alignkit.sampling.lookup import find_sampler
+from alignkit.signals import HEADED
 
 
 def require_stage(recipe: Recipe, name: str, kind: type[Train] | type[Sample], where: str) -> None:
@@ -22,9 +23,12 @@ def require_policy(recipe: Recipe, name: str, registry: Registry, where: str) ->
     if name == BASE:
         return
     require_stage(recipe, name, Train, where)
-    if trains_reward_model(recipe.stages[name], registry):
+    trained = trained_roles(recipe.stages[name], registry)
+    if trained <= HEADED:
         raise UserError(
-            f"the stage {name!r} is a reward model; it scores completions and writes none", where=where
+            f"the stage {name!r} is a {', '.join(sorted(trained))} model; it scores completions and writes "
+            "none",
+            where=where,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from alignkit.measure import Metric
 from alignkit.objective import Objective, OnlineObjective, Prompts
 from alignkit.registry import Plugin, require_objective
-from alignkit.signals import ROLES
+from alignkit.signals import ROLES, TRAINABLE
 from alignkit.testing.failure import fail
 
 
@@ -34,8 +34,8 @@ def _check_roles(objective: Objective) -> None:
                 objective,
                 f"`{declaration}` has the unknown role {min(unknown)!r}; known roles: {', '.join(ROLES)}",
             )
-    if not objective.trains or "reference" in objective.trains:
-        trainable = ", ".join(role for role in ROLES if role != "reference")
+    if not objective.trains or set(objective.trains) - set(TRAINABLE):
+        trainable = ", ".join(TRAINABLE)
         fail(
             objective,
             f"`trains` must name one or more of {trainable}; found {sorted(objective.trains)}",

@@ -1,4 +1,4 @@
-"""Names the numbers that the training loop itself reports, and says how they are called and shown."""
+"""Names the numbers that the training loop itself reports, with their labels and units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_A_TERM = {
     OPTIMIZED_REWARD: Metric("optimized reward", detail=True),
     "rollouts/length": Metric("length", "tokens", detail=True),
     "rollouts/finished": Metric("finished", "share of completions", detail=True),
-    "rollouts/abstained": Metric("without an opinion of the reward", "share of completions", detail=True),
+    "rollouts/abstained": Metric("without a score", "share of completions", detail=True),
     "rollouts/seconds": Metric("time to sample", "seconds", detail=True),
     "rollouts/sampler_difference": Metric(
         "difference between sampler and trainer", "nats per token", detail=True
@@ -41,7 +41,7 @@ def prefix_of(objective: Objective, count: int) -> str:
 
 
 def metrics_of(objectives: Sequence[Objective], rewards: Sequence[str]) -> Mapping[str, Metric]:
-    """Return how each number of a stage is called, by its name in `metrics.jsonl`, without `held_out/`.
+    """Return the label and unit of each number, by its name in `metrics.jsonl` without `held_out/`.
 
     rewards: the names of the rewards that the samples of online objectives get.
     """

@@ -25,12 +25,20 @@ def prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
 
 
 def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
-    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T)."""
+    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T).
+
+    The mask of each completion must mark its first tokens, because only those are kept.
+    """
     name = objective.name
     if not isinstance(prepared, Rollouts):
         raise UserError(
             f"`prepare` of {name} must return rollouts, found {type(prepared).__name__}",
             hint="Return rollouts.with_(…) or .select(…).",
+        )
+    if (prepared.mask[:, 1:] & ~prepared.mask[:, :-1]).any():
+        raise UserError(
+            f"`prepare` of {name} gave a mask with a gap: a completion's tokens are its first ones",
+            hint="Give tokens that shall not count the weight 0 in `loss`; leave the mask as it is.",
         )
     for key, value in prepared.signals.items():
         if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
@@ -41,7 +49,7 @@ def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
         if not torch.isfinite(value.float()).all():
             raise UserError(
                 f"`prepare` of {name} gave {key} numbers that are not finite",
-                hint="Nothing was updated by it.",
+                hint="No weight was updated.",
             )
 
 

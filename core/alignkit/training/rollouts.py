@@ -21,13 +21,13 @@ from alignkit.example import Example, Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective, updates_per_batch
+from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.sampler import Sampler, Sampling
 from alignkit.sampling.decoding import decode
 from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
 from alignkit.training.preparing import prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
-from alignkit.training.sources import Progress
 
 ROUNDING = {torch.float32: 1e-3}
 """The mean difference of a log-probability that two ways of computing it may have, by the base's dtype."""
@@ -36,10 +36,10 @@ HALF_ROUNDING = 0.05
 
 
 @dataclass(frozen=True)
-class Samples:
+class DrawnBatch:
     """The samples of a batch by prompt, as text and as tokens, with the sampler's log-probabilities.
 
-    logps: [prompt][sample], one number per token. seconds: the time that drawing them took.
+    logps: [prompt][sample], one number per token. seconds: the time to draw them, or to read them.
     """
 
     examples: list[Example]
@@ -73,7 +73,7 @@ class RolloutSource:
     ) -> None:
         self.objective, self.prompts, self.sampler, self.scorer = objective, prompts, sampler, scorer
         self.roles, self.budget, self.note = roles, budget, note
-        self.sampling = replace(sampling, per_prompt=objective.samples_per_prompt)
+        self.sampling = sampling
         self.files, self.seed, self.batch_size = RolloutFiles(folder), seed, batch_size
         self.names = tuple(sorted(name for name in objective.reads if not roles.roles[name].trainable))
         self.updates = updates_per_batch(objective)
@@ -83,7 +83,7 @@ class RolloutSource:
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The groups of the present batch of rollouts."""
+        """Return the groups of the present batch of rollouts."""
         return self._present.groups
 
     def open(self, steps: int, progress: Progress) -> None:
@@ -141,27 +141,32 @@ class RolloutSource:
         self.files.write_batch(number, batch)
         return batch
 
-    def _draw(self, number: int) -> Samples:
-        """Sample completions of the batch's prompts and decode them, or read those of a killed run."""
+    def _draw(self, number: int) -> DrawnBatch:
+        """Return the samples of the batch; those of a killed run are read from disk."""
         began = time.perf_counter()
         places = step_indices(self.seed, number, len(self.prompts), self.batch_size)
-        examples = [self.prompts.examples[place] for place in places]
-        groups = [self.prompts.groups[place] for place in places]
         records = self.files.read_samples(number)
         if records is None:
-            settings = replace(self.sampling, step=number)
-            drawn = self.sampler.sample(
-                "policy", [group.prompt for group in groups], settings, numbers=places
-            )
-            examples, groups = decode(self.roles.base, examples, groups, drawn)
-            logps = [[sample.logps for sample in samples] for samples in drawn]
-            records = [_record(*parts) for parts in zip(examples, groups, logps, strict=True)]
+            records = self._sample(number, places)
             self.files.write_samples(number, records)
-        else:
-            examples = [_text_of(*pair) for pair in zip(records, examples, strict=True)]
-            groups = [_tokens_of(*pair) for pair in zip(records, groups, strict=True)]
-        seconds = time.perf_counter() - began
-        return Samples(examples, groups, [record["logps"] for record in records], seconds)
+        pairs = list(zip(records, places, strict=True))
+        return DrawnBatch(
+            [_text_of(record, self.prompts.examples[place]) for record, place in pairs],
+            [_tokens_of(record, self.prompts.groups[place]) for record, place in pairs],
+            [record["logps"] for record in records],
+            time.perf_counter() - began,
+        )
+
+    def _sample(self, number: int, places: list[int]) -> list[dict[str, Any]]:
+        """Sample completions of the prompts at `places` and decode them, once."""
+        examples = [self.prompts.examples[place] for place in places]
+        groups = [self.prompts.groups[place] for place in places]
+        settings = replace(self.sampling, step=number)
+        tokens = [group.prompt for group in groups]
+        drawn = self.sampler.sample("policy", tokens, settings, numbers=places)
+        examples, groups = decode(self.roles.base, examples, groups, drawn)
+        logps = [[sample.logps for sample in samples] for samples in drawn]
+        return [_record(*parts) for parts in zip(examples, groups, logps, strict=True)]
 
     def _with_signals(self, groups: Sequence[Group], rewards: list[float]) -> Rollouts:
         """Return the rollouts with the rewards and every declared role's signals, on the CPU."""
@@ -175,14 +180,14 @@ class RolloutSource:
     def _compare(self, rollouts: Rollouts, at_sampling: list[float], number: int) -> float:
         """Return the mean difference between the sampler's log-probabilities and the trainer's.
 
-        The first batch tells it, where rounding does not explain it.
+        The first batch shows a note if rounding cannot explain the difference.
         """
         difference = float((rollouts.logps[rollouts.mask] - torch.tensor(at_sampling)).abs().mean())
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:
             self.note(
-                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average, "
-                f"rounding explains {allowed:g}: it samples from another model than is trained; "
+                f"the sampler's log-probabilities differ from the trainer's by {difference:.2g} on average; "
+                f"rounding explains at most {allowed:g}. The sampler uses another model than the trainer: "
                 "try sampling.weights: quantized"
             )
         return difference
@@ -190,14 +195,14 @@ class RolloutSource:
 
 @dataclass(frozen=True)
 class _Scored:
-    """The samples that have a score; prompts without any are left out. logps: of all tokens in a row."""
+    """The samples that have a score; prompts without any are left out. logps: of all kept tokens."""
 
     groups: list[Group]
     rewards: list[float]
     logps: list[float]
 
 
-def _with_a_score(samples: Samples, scores: Scores, where: Path) -> _Scored:
+def _with_a_score(samples: DrawnBatch, scores: Scores, where: Path) -> _Scored:
     """Leave out samples of which a reward abstained. Raises UserError where nothing is left."""
     groups, rewards, logps = [], [], []
     for group, of_prompt, totals in zip(samples.groups, samples.logps, scores.total, strict=True):
@@ -214,7 +219,7 @@ def _with_a_score(samples: Samples, scores: Scores, where: Path) -> _Scored:
     return _Scored(groups, rewards, logps)
 
 
-def _metrics(samples: Samples, scores: Scores, rollouts: Rollouts) -> dict[str, float]:
+def _metrics(samples: DrawnBatch, scores: Scores, rollouts: Rollouts) -> dict[str, float]:
     lengths = [len(tokens) for group in samples.groups for tokens in group.completions]
     finished = [value for group in samples.groups for value in group.columns["finished"]]
     return {

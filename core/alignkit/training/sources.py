@@ -15,13 +15,12 @@ from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
 from alignkit.objective import Objective
+from alignkit.progress import Progress
 from alignkit.recipe import Training
-
-Progress = Callable[[int, int], None]
 
 
 class Source(Protocol):
-    """Gives the groups of each step, and those signals that need not be computed any more.
+    """Gives the groups of each step, and the signals that are already known.
 
     names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once.
     """
@@ -31,7 +30,7 @@ class Source(Protocol):
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The groups that `indices` counts."""
+        """Return the groups that `indices` counts."""
         ...
 
     def open(self, steps: int, progress: Progress) -> None:
@@ -43,7 +42,7 @@ class Source(Protocol):
         ...
 
     def indices(self, step: int) -> list[int]:
-        """Return the groups of the step."""
+        """Return the indices of the step's groups."""
         ...
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -74,7 +73,7 @@ class FixedSource:
         return {}
 
     def indices(self, step: int) -> list[int]:
-        """Return the groups of the step, a function of (seed, step)."""
+        """Return the indices of the step's groups, a function of (seed, step)."""
         return step_indices(self.seed, step, len(self.groups), self.batch_size)
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget, role_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import Loss, Objective
-from alignkit.progress import Display
+from alignkit.progress import Display, Progress
 from alignkit.recipe import Training
 from alignkit.run.folder import StageFolder
 from alignkit.run.metrics import MetricsFile
@@ -25,10 +25,13 @@ from alignkit.training.interruption import Interrupted, sigterm_noted
 from alignkit.training.metrics import GRAD_NORM, HELD_OUT, LEARNING_RATE, MEMORY, SPEED, prefix_of
 from alignkit.training.optimization import learning_rate, make_optimizer
 from alignkit.training.resuming import resume_training, save_training
-from alignkit.training.sources import FixedSource, Progress, Source
+from alignkit.training.sources import FixedSource, Source
 
 HALF_LOSS_SCALE = 1024.0
 """Keeps float16 gradients of activations above underflow; it is divided out with the weight."""
+
+SEED_STRIDE = 1_000_003
+"""A prime above the number of steps of a stage: no two seeds share the random numbers of a step."""
 
 Track = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
@@ -148,7 +151,7 @@ class Trainer:
             prefix = prefix_of(term.objective, len(self.terms))
             begun |= {f"{prefix}{name}": value for name, value in term.source.begin(number).items()}
             # Dropout is a function of the step, so that resuming needs no random state.
-            torch.manual_seed((self.seed * 1_000_003 + number) % 2**63)
+            torch.manual_seed((self.seed * SEED_STRIDE + number) % 2**63)
             weight = 0.0
             # Each trained role holds activations of its own.
             budget = self.settings.micro_batch_tokens // len(term.objective.trains)
@@ -189,8 +192,7 @@ class Trainer:
         rows = self.roles.rows([source.groups[index] for index in part]).to(self.roles.base.device)
         signals = source.attach(rows, part)
         for name in sorted({*objective.trains, *objective.reads} - set(source.names)):
-            entropy = objective.entropy and name == "policy"
-            signals |= role_signals(self.roles, name, rows, entropy=entropy)
+            signals |= role_signals(self.roles, name, rows, entropy=objective.entropy)
         return objective.loss(rows.batch.with_(**signals))
 
     def _update(self, rate: float, number: int) -> None:
@@ -210,7 +212,7 @@ class Trainer:
         return lambda done, total: self.display.advance(task, done, total, {})
 
     def _require_finite(
-        self, value: float, what: str, number: int, outcome: str = "the weights were not touched by it"
+        self, value: float, what: str, number: int, outcome: str = "the weights are unchanged"
     ) -> None:
         if not math.isfinite(value):
             raise UserError(

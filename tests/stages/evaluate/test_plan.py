@@ -51,6 +51,10 @@ def test_without_the_name_of_a_measure_all_are_taken_in_the_order_of_their_regis
         ({"evaluate": "judge", "by": "sentiment"}, "assessed by the data's ranks, not by rewards"),
         ({"evaluate": {"judge": {"best_of": 2, "by": "sentiment"}}}, "scores completions and writes none"),
         (
+            {"evaluate": {"judge": {"best_of": 2, "by": "sentimental"}}},
+            "no reward and no stage is called 'sentimental'",
+        ),
+        (
             {"evaluate": {"policy": {"best_of": 2, "by": "judge"}}, "temperature": 0},
             "there is no best of them",
         ),

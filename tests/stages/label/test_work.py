@@ -67,7 +67,7 @@ def test_rows_that_cannot_be_ranked_are_left_out_counted_and_told(label):
     }
     assert any("not valid JSON (first at" in note for note in notes)
     assert any("completion longer than max_length (first at" in note for note in notes)
-    assert "left out: 2 bad rows, 1 empty, 0 without an opinion" in notes[-1]
+    assert "left out: 2 bad rows, 1 empty, 0 without a score" in notes[-1]
 
 
 def test_a_bad_row_is_an_error_where_the_recipe_says_so(label):

@@ -125,16 +125,16 @@ def test_samples_that_are_sharpened_or_cut_off_give_no_divergence(monkeypatch, b
 
 def test_an_offline_objective_reads_the_reward_model_that_the_stage_names(monkeypatch, base, tmp_path):
     (tmp_path / "listener.py").write_text(LISTENER)
-    judge, one = (
-        "  judge: {train: bradley-terry, on: pairs, steps: 3}\n",
-        ("  one: {train: listener, on: pairs, steps: 1, reward: judge}"),
+    stages = (
+        "  judge: {train: bradley-terry, on: pairs, steps: 3}\n"
+        "  one: {train: listener, on: pairs, steps: 1, reward: judge}"
     )
     plugin = ("--plugin", str(tmp_path / "listener.py"))
-    run(monkeypatch, write_recipe(tmp_path, base, judge + one), tmp_path, *plugin)
+    run(monkeypatch, write_recipe(tmp_path, base, stages), tmp_path, *plugin)
     (line,) = (tmp_path / "tiny" / "one" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["scores"] > 0, "a fresh head would say 0"
     registry = Registry([tmp_path / "listener.py"])
-    for reward in ("", ", reward: length"):
-        recipe = write_recipe(tmp_path, base, judge + one.replace(", reward: judge", reward))
+    for reward in ("[]", "length"):
+        recipe = write_recipe(tmp_path, base, stages, f"stages.one.reward={reward}")
         with pytest.raises(UserError, match="reads a reward model"):
             make_plan(load_recipe(recipe), registry, tmp_path)

@@ -20,7 +20,7 @@ from alignkit.stages.requirements import require_drawable, require_policy, requi
 class PlannedEvaluation(PlannedStage[Evaluate]):
     """A stage that compares policies by samples of each.
 
-    rewards, measures: what is measured of the samples. best: for each target, the rewards that choose among
+    rewards, measures: what is measured on the samples. best: for each target, the rewards that choose among
     its samples; empty where nothing is chosen.
     """
 
@@ -31,7 +31,7 @@ class PlannedEvaluation(PlannedStage[Evaluate]):
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         wanted = self.settings
         by = written(self.rewards) or "measures alone"
         return f"evaluate {_names(wanted)} on {wanted.on} by {by}, against {wanted.against}"
@@ -53,7 +53,7 @@ class PlannedAssessment(PlannedStage[Evaluate]):
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         return f"evaluate the reward model {_names(self.settings)} on the pairs of {self.settings.on}"
 
     def uses(self, registry: Registry) -> list[Used]:
@@ -71,6 +71,10 @@ def plan_evaluate(
             require_stage(recipe, target.stage, Train, f"{where}.evaluate")
     require_once([target.name for target in settings.evaluate], f"{where}.evaluate")
     require_policy(recipe, settings.against, registry, f"{where}.against")
+    best = {
+        target.name: find_rewards(target.by, recipe, registry, f"{where}.evaluate")
+        for target in settings.evaluate
+    }
     models = [target for target in settings.evaluate if _is_reward_model(target, recipe, registry)]
     if len(models) not in (0, len(settings.evaluate)):
         raise UserError(
@@ -80,7 +84,7 @@ def plan_evaluate(
         )
     if models:
         return _plan_assessment(name, settings, recipe, where)
-    return _plan_evaluation(name, settings, recipe, registry, where)
+    return _plan_evaluation(name, settings, recipe, registry, best)
 
 
 def _plan_assessment(name: str, settings: Evaluate, recipe: Recipe, where: str) -> PlannedAssessment:
@@ -88,15 +92,16 @@ def _plan_assessment(name: str, settings: Evaluate, recipe: Recipe, where: str) 
         raise UserError("reward models are assessed by the data's ranks, not by rewards", where=f"{where}.by")
     if any(target.best_of > 1 for target in settings.evaluate):
         raise UserError(
-            "a reward model scores completions and writes none, of which to take the best",
+            "best_of needs a policy; a reward model scores completions and writes none",
             where=f"{where}.evaluate",
         )
     return PlannedAssessment(name, settings, tuple(recipe.needs(settings)))
 
 
 def _plan_evaluation(
-    name: str, settings: Evaluate, recipe: Recipe, registry: Registry, where: str
+    name: str, settings: Evaluate, recipe: Recipe, registry: Registry, best: Mapping[str, Rewards]
 ) -> PlannedEvaluation:
+    where = f"stages.{name}"
     require_drawable(settings, settings.max_length, registry, where)
     if settings.temperature == 0 and any(target.best_of > 1 for target in settings.evaluate):
         raise UserError(
@@ -107,10 +112,6 @@ def _plan_evaluation(
     measures = named or tuple(registry.measures.items)
     rewards = find_measured(terms, recipe, registry, f"{where}.by")
     require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
-    best = {
-        target.name: find_rewards(target.by, recipe, registry, f"{where}.evaluate")
-        for target in settings.evaluate
-    }
     return PlannedEvaluation(name, settings, tuple(recipe.needs(settings)), rewards, measures, best)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from alignkit.data.checking import select
 from alignkit.data.loading import Dataset
 from alignkit.example import Example, Group, text_of
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
 from alignkit.recipe import Target
-from alignkit.rewards.best_of_n import best_of, best_of_divergence
-from alignkit.rewards.kinds import Rewards
+from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
-from alignkit.sampler import Drawn
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
@@ -35,8 +35,8 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
     dataset = context.data.load(wanted.on, Prompts, wanted.max_length, wanted.max_tokens)
     if not wanted.whole:
         context.display.note(
-            "these samples are sharpened, cut off or forbidden an early end: "
-            "no divergence can be estimated from them"
+            "these samples do not follow the policy's own distribution (temperature, top_k, top_p, min_p or "
+            "min_tokens is set), so no divergence can be estimated from them"
         )
     records = _records(stage, context, dataset, folder)
     lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
@@ -88,10 +88,11 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
         batch_size = max(1, wanted.batch_size // target.best_of)
         settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
         drawn = sampler.sample("policy", [group.prompt for group in prompts], settings)
+        examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
         if target.best_of > 1:
-            drawn, moved = _choose(target, stage.best[target.name], models, context, dataset, drawn)
-        examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
+            chooser = Scorer(stage.best[target.name], models=models)
+            examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
         scores = Scorer(stage.rewards, models=models)(examples, groups).each
         same = target.stage == wanted.against
         ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
@@ -105,19 +106,25 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
 
 
 def _choose(
-    target: Target,
-    rewards: Rewards,
-    models: RewardModels,
-    context: RunContext,
-    dataset: Dataset,
-    drawn: list[list[Drawn]],
-) -> tuple[list[list[Drawn]], list[float]]:
-    """Keep the best of each n samples; return them, and by prompt how far they are from the policy."""
-    scorer = Scorer(rewards, models=models)
-    totals = scorer(*decode(context.base.base, dataset.examples, dataset.groups, drawn)).total
-    moved = [best_of_divergence(scores, target.best_of) for scores in totals]
-    kept = [best_of(samples, scores, target.best_of) for samples, scores in zip(drawn, totals, strict=True)]
-    return kept, moved
+    chooser: Scorer, n: int, examples: Sequence[Example], groups: Sequence[Group]
+) -> tuple[list[Example], list[Group], list[float]]:
+    """Keep the best of each n samples, as text and as tokens.
+
+    Return them, and for each prompt the KL divergence of the choice from the policy's own samples.
+    """
+    totals = chooser(examples, groups).total
+    places = [best_places(scores, n) for scores in totals]
+    return (
+        [select(example, kept) for example, kept in zip(examples, places, strict=True)],
+        [_select(group, kept) for group, kept in zip(groups, places, strict=True)],
+        [best_of_divergence(scores, n) for scores in totals],
+    )
+
+
+def _select(group: Group, kept: Sequence[int]) -> Group:
+    """Return the group with only the completions at `kept`."""
+    columns = {name: tuple(values[place] for place in kept) for name, values in group.columns.items()}
+    return replace(group, completions=tuple(group.completions[place] for place in kept), columns=columns)
 
 
 def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:

@@ -19,7 +19,7 @@ WIN_RATE = "win_rate/"
 
 
 def measures_of(stage: PlannedEvaluation, context: RunContext) -> dict[str, Metric]:
-    """Return how each column of the table is called."""
+    """Return the label and unit of each column of the table."""
     against = stage.settings.against
     rewards = [reward.name for reward in stage.rewards]
     return {

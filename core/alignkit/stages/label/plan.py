@@ -23,7 +23,7 @@ class PlannedLabel(PlannedStage[Label]):
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         noise = self.settings.noise
         told = f" with choice noise of temperature {noise:g}" if noise else ""
         return f"label {self.settings.label} by {written(self.rewards)}{told}"

@@ -38,7 +38,7 @@ def work_on_label(stage: PlannedLabel, context: RunContext, folder: StageFolder)
         raise UserError(
             "the reward abstained from every completion",
             where=f"stages.{stage.name}",
-            hint="Nothing is left to learn from.",
+            hint="Check the reward, and the columns that it reads.",
         )
     lines = [json.dumps(row, ensure_ascii=False, default=str) for row in rows]
     write_text(folder.ranked, "".join(f"{line}\n" for line in lines))
@@ -72,5 +72,5 @@ def _told(summary: dict[str, Any], stage: PlannedLabel) -> str:
     )
     dropped, empty, abstained = summary["dropped"], summary["empty"], summary["abstained"]
     if dropped or empty or abstained:
-        text += f"; left out: {dropped} bad rows, {empty} empty, {abstained} without an opinion"
+        text += f"; left out: {dropped} bad rows, {empty} empty, {abstained} without a score"
     return text

@@ -20,7 +20,7 @@ class PlannedSample(PlannedStage[Sample]):
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         wanted = self.settings
         return (
             f"sample {wanted.per_prompt} completions per prompt of {wanted.on} from {wanted.sample}, "

@@ -16,6 +16,7 @@ from alignkit.registry import Registry
 from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once
 from alignkit.run.manifest import TermInputs
+from alignkit.signals import TRAINABLE
 from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
@@ -36,7 +37,7 @@ class PlannedTerm:
 
     @property
     def online(self) -> bool:
-        """Whether the objective learns from its own samples."""
+        """Tell whether the objective learns from its own samples."""
         return isinstance(self.objective, OnlineObjective)
 
     def __str__(self) -> str:
@@ -62,22 +63,22 @@ class PlannedTrain(PlannedStage[Train]):
 
     @property
     def online(self) -> bool:
-        """Whether an objective of the stage learns from its own samples."""
+        """Tell whether an objective of the stage learns from its own samples."""
         return any(term.online for term in self.objectives)
 
     @property
     def trains(self) -> frozenset[str]:
-        """The roles that get gradients."""
+        """Return the roles that get gradients."""
         return frozenset(role for term in self.objectives for role in term.objective.trains)
 
     @property
     def reads_only(self) -> frozenset[str]:
-        """The roles that are computed without gradient."""
+        """Return the roles that are computed without gradient."""
         return frozenset(role for term in self.objectives for role in term.objective.reads) - self.trains
 
     @property
     def line(self) -> str:
-        """What the stage does, in one line."""
+        """Say what the stage does, in one line."""
         wanted = self.settings
         parts = [
             f"train {' + '.join(map(str, self.objectives))}",
@@ -98,12 +99,12 @@ class PlannedTrain(PlannedStage[Train]):
 
     @property
     def entries(self) -> Mapping[str, DataEntry]:
-        """The held-out data, where the stage brings its own."""
+        """Return the held-out data, where the stage brings its own."""
         return {HELD_OUT_ENTRY: self.held_out} if self.held_out is not None else {}
 
     @property
     def terms(self) -> tuple[TermInputs, ...]:
-        """The objectives, as the manifest keeps them."""
+        """Return the objectives, as the manifest keeps them."""
         return tuple(
             TermInputs(
                 term.objective.name,
@@ -117,13 +118,13 @@ class PlannedTrain(PlannedStage[Train]):
 
     @property
     def effective_settings(self) -> dict[str, Any]:
-        """The settings that the result depends on, without the objectives and the held-out entry."""
+        """Return the settings that the result depends on, without the objectives and the held-out entry."""
         left_out = {"train", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
         return self.settings.model_dump(mode="json", exclude=left_out)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """How the numbers in `metrics.jsonl` are called."""
+        """Return the label and unit of each number in `metrics.jsonl`, by name."""
         from alignkit.evaluation.preferences import LENGTH_ONLY, MEASURES
 
         rewards = [reward.name for reward in (*self.rewards, *self.watch)] if self.online else []
@@ -163,7 +164,7 @@ def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTe
         raise UserError(
             "the objective trains no role",
             where=f"{where}.{term.objective}",
-            hint="Declare `trains`: policy, reward or value.",
+            hint=f"Declare `trains`: one or more of {', '.join(TRAINABLE)}.",
         )
     return PlannedTerm(objective, term.weight, term.on or on)
 

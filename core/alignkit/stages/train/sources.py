@@ -28,13 +28,13 @@ class StageSources:
 
     @cached_property
     def sampler(self) -> Sampler:
-        """What draws completions from the policy."""
+        """Return what draws completions from the policy."""
         wanted = self.stage.settings.sampling
         return make_sampler(self.context.registry, wanted.sampler, self.roles, wanted.weights)
 
     @cached_property
     def scorer(self) -> Scorer:
-        """What scores the completions."""
+        """Return what scores the completions."""
         models = RewardModels(self.roles, self.context.run, self.budget)
         return Scorer(self.stage.rewards, self.stage.watch, models)
 

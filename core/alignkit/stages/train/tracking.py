@@ -30,7 +30,9 @@ def tracking(stage: Train, project: str, folder: Path, *, cpu: bool) -> Iterator
             accelerator = Accelerator(cpu=cpu, log_with=list(stage.trackers), project_dir=str(folder))
     except ValueError as error:
         raise UserError(
-            str(error), where="training.trackers", hint="Trackers are accelerate's, by name."
+            str(error),
+            where="training.trackers",
+            hint="Give the names of accelerate's trackers, such as tensorboard.",
         ) from error
     found = {str(tracker) for tracker in accelerator.log_with}
     for name in stage.trackers:
