@@ -4,11 +4,11 @@ one-token answers.
 
 import pytest
 import torch
-from alignkit.models.computing import role_signals
 from tiny_models import tiny_roles
 from tiny_training import TinyTerms
 
 from alignkit import Group
+from alignkit.models.computing import role_signals
 from alignkit.recipe import Training
 from alignkit_dpo import DirectPreferenceOptimization
 from alignkit_ppo import ProximalPolicyOptimization

@@ -17,13 +17,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from alignkit.models.computing import role_signals
 from workload import ALPHA, RANK, seconds_now
 
 from alignkit import recipe
 from alignkit.data.rows import flat_rows, tree_rows
 from alignkit.example import Group
 from alignkit.models.base import load_base
+from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 

@@ -11,7 +11,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from accelerate import Accelerator
-from alignkit.models.computing import compute_signals, forward_budget
 from workload import (
     ALPHA,
     BETA,
@@ -31,6 +30,7 @@ from alignkit.data.order import epoch_order
 from alignkit.data.tokenizing import Tokenization
 from alignkit.example import Example
 from alignkit.models.base import load_base
+from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.run.folder import StageFolder

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from alignkit.models.computing import compute_signals
 from tiny_runs import WORDS, run, write_recipe
 
 from alignkit import chat, recipe
 from alignkit.chat import Chat
 from alignkit.example import Group
 from alignkit.models.base import load_base
+from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.sampler import Sampling
