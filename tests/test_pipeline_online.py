@@ -11,121 +11,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from online_runs import ALL, BOTH, MEASURES, ODD, PPO, STAGES, TARGETS, plugins, recipe_of
 from safetensors.torch import load_file
-from tiny_runs import WORDS, kill_once, run, write_recipe
+from tiny_runs import WORDS, kill_once, run
 
 from alignkit import Preferences
 from alignkit.cli import main
 from alignkit.data.loading import load
 from alignkit.data.tokenizing import Tokenization
 from alignkit.measure import Metric
-from alignkit.models.fingerprint import base_fingerprint
 from alignkit.models.pretrained import load_tokenizer
-from alignkit.recipe import DataEntry, Model, load_recipe
+from alignkit.recipe import DataEntry, Model
 from alignkit.registry import Registry
 from alignkit.report.page import write_report
 from alignkit.run.folder import StageFolder
 from alignkit.run.manifest import read_manifest
-from alignkit.stages.inputs import stage_inputs
-from alignkit.stages.plan import make_plan
-
-REWARD = """from alignkit import hookimpl
-
-
-def {name}(prompts, completions, **columns):
-    return [float(len(completion{more})) for completion in completions]
-
-
-@hookimpl
-def register_rewards(register):
-    register({name})
-"""
-ODD = """from alignkit import hookimpl
-
-
-def odd(prompts, completions, **columns):
-    return {answer}
-
-
-@hookimpl
-def register_rewards(register):
-    register(odd)
-"""
-PPO = """  judge: {train: bradley-terry, on: pairs, steps: 3}
-  ppo:
-    train:
-      ppo: {samples_per_prompt: 2, epochs: 2, minibatches: 2, kl_target: 1}
-      sft: {weight: 0.1, on: pairs}
-    on: pairs
-    reward: judge
-    watch: letters
-    steps: 8
-"""
-ALL = (
-    PPO
-    + """  reinforce:
-    train: reinforce
-    on: pairs
-    reward: {judge: {standardize: true}, letters: {weight: 0.1}}
-    steps: 1
-  rounds:
-    repeat: 2
-    first: {policy: base}
-    stages:
-      policy: {train: raft, on: pairs, start: policy, reward: judge, steps: 1}
-  drawn: {sample: policy, on: pairs, per_prompt: 3, max_tokens: 5}
-  ranked: {label: drawn, by: [judge, {spaces: {weight: -1}}]}
-  tuned: {train: dpo, on: ranked, start: policy, steps: 1}
-  judged: {evaluate: judge, on: pairs}
-  compared:
-    evaluate: [base, policy, {policy: {best_of: 3, by: [judge, letters]}}, ppo, reinforce]
-    on: shorter
-    by: [letters, judge]
-    against: ppo
-    per_prompt: 2
-    max_tokens: 5
-"""
-)
-STAGES = [
-    "judge",
-    "ppo",
-    "reinforce",
-    "policy-1",
-    "policy-2",
-    "drawn",
-    "ranked",
-    "tuned",
-    "judged",
-    "compared",
-]
-TARGETS = ["base", "policy-2", "policy-2 best of 3", "ppo", "reinforce"]
-MEASURES = ["distinct-2", "kl", "length", "repetition-4", "unfinished"]
-
-
-def recipe_of(folder: Path, base: Path, stages: str) -> Path:
-    return write_recipe(
-        folder,
-        base,
-        stages,
-        "training.sampling.max_tokens=6",
-        "training.steps=null",
-        f"data.shorter={{path: {base / 'pairs.jsonl'}, skip: 30}}",
-    )
-
-
-def plugins(folder: Path, **bodies: str) -> list[str]:
-    """Plugin files with a reward each, as the command line takes them."""
-    arguments = []
-    for name, text in bodies.items():
-        (folder / f"{name}.py").write_text(text)
-        arguments += ["--plugin", str(folder / f"{name}.py")]
-    return arguments
-
-
-BOTH = {
-    "letters": REWARD.format(name="letters", more=""),
-    "spaces": REWARD.format(name="spaces", more=".split()"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -310,45 +210,6 @@ def test_run_again_everything_is_skipped_and_a_changed_reward_does_again_what_us
     )
     for old, new in zip(before, after, strict=True):
         assert new["rewards"] == pytest.approx([reward - 2 for reward in old["rewards"]])
-
-
-def fingerprints(recipe: Path, files: list[str], *overrides: str) -> dict[str, str]:
-    registry = Registry([Path(file) for file in files if file != "--plugin"])
-    plan = make_plan(load_recipe(recipe, overrides), registry, recipe.parent)
-    base, found = base_fingerprint(plan.recipe.model, registry), {}
-    for name, stage in plan.stages.items():
-        found[name] = stage_inputs(stage, plan, registry, base, found).fingerprint
-    return found
-
-
-# `letters` is watched by ppo, in the reward of reinforce, and chooses and judges in the comparison.
-@pytest.mark.parametrize(
-    ("plugin", "again"), [("letters", {"ppo", "reinforce", "compared"}), ("spaces", {"ranked", "tuned"})]
-)
-def test_a_changed_plugin_decides_which_stages_are_done_again(base, tmp_path, plugin, again):
-    recipe = recipe_of(tmp_path, base, ALL)
-    before = fingerprints(recipe, plugins(tmp_path, **BOTH))
-    after = fingerprints(recipe, plugins(tmp_path, **{**BOTH, plugin: BOTH[plugin] + "# changed\n"}))
-    assert {name for name in after if after[name] != before[name]} == again
-
-
-@pytest.mark.parametrize(
-    ("override", "again"),
-    [
-        ("stages.ppo.watch=[letters, spaces]", {"ppo", "compared"}),
-        ("stages.reinforce.reward.letters.weight=0.2", {"reinforce", "compared"}),
-        ("stages.reinforce.reward.judge.standardize=false", {"reinforce", "compared"}),
-        ("stages.compared.evaluate=[base, {policy: {best_of: 4, by: [judge, letters]}}, ppo]", {"compared"}),
-        ("stages.judge.steps=4", set(STAGES)),
-        ("stages.rounds.repeat=3", {"policy-3", "drawn", "ranked", "tuned", "compared"}),
-        ("data.shorter.skip=31", {"compared"}),
-        ("training.save_every=4", set()),
-    ],
-)
-def test_a_changed_setting_decides_which_stages_are_done_again(base, tmp_path, override, again):
-    recipe, files = recipe_of(tmp_path, base, ALL), plugins(tmp_path, **BOTH)
-    before, after = fingerprints(recipe, files), fingerprints(recipe, files, override)
-    assert {name for name in after if after[name] != before.get(name)} == again
 
 
 def test_ppo_killed_at_any_moment_and_run_again_ends_with_the_same_bits(finished, base, tmp_path):

@@ -9,13 +9,13 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from fake_pipeline import write_run
 from fake_run import (
     SCRIPT,
     interval,
     offline_metrics,
     policy_measures,
     write_evaluation,
-    write_run,
     write_stage,
     write_train,
 )
