@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from alignkit import Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import Average, Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,10 +98,11 @@ class ProximalPolicyOptimization(OnlineObjective):
         import torch
 
         kl_coef = self.state.get("kl_coef", self.kl_coef)
-        scores = rollouts.rewards - self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
+        penalty = self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
+        scores = rollouts.rewards - penalty
         # (N, T)
         kl = rollouts.token_kl(self.kl_estimator) if self.kl_coef else torch.zeros_like(rollouts.logps)
-        rewards = rollouts.at_end(scores) - kl_coef * kl
+        rewards = rollouts.token_rewards - rollouts.at_end(penalty) - kl_coef * kl
         if self.whiten_rewards:
             rewards = rollouts.whitened(rewards, shift=False)
         advantages = gae(rewards, rollouts.values, rollouts.mask, self.gamma, self.lam)
@@ -139,18 +140,18 @@ class ProximalPolicyOptimization(OnlineObjective):
         reported = {
             "loss/policy_avg": policy_loss,
             "loss/value_avg": value_loss,
-            "objective/entropy": -(batch.old_logps * batch.mask).sum(-1),
-            "objective/kl_coef": batch.kl_coef,
-            "objective/non_score_reward": -batch.kl_coef * batch.kl,
-            "objective/rlhf_reward": batch.penalized_scores - batch.kl_coef * batch.kl,
-            "objective/scores": batch.penalized_scores,
+            "objective/entropy": Average(-(batch.old_logps * batch.mask).sum(-1)),
+            "objective/kl_coef": Average(batch.kl_coef),
+            "objective/non_score_reward": Average(-batch.kl_coef * batch.kl),
+            "objective/rlhf_reward": Average(batch.penalized_scores - batch.kl_coef * batch.kl),
+            "objective/scores": Average(batch.penalized_scores),
             "policy/approxkl_avg": 0.5 * log_ratio.square(),
             "policy/clipfrac_avg": (bounded < kept).float(),
             "val/clipfrac_avg": (near_error > error).float(),
             "val/ratio": ratio,
         }
         if self.kl_coef:
-            reported["objective/kl"] = batch.kl
+            reported["objective/kl"] = Average(batch.kl)
         if self.entropy_coef:
             terms = terms - self.entropy_coef * batch.entropy
             reported["policy/entropy_avg"] = batch.entropy

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from alignkit import Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import Average, Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
 
 
 class RewardRankedFineTuning(OnlineObjective):
@@ -62,7 +62,10 @@ class RewardRankedFineTuning(OnlineObjective):
 
     def loss(self, batch: Batch) -> Loss:
         """Return −log π of every token of the kept completions."""
-        reported = {"objective/scores": batch.rewards, "objective/scores_all": batch.mean_reward}
+        reported = {
+            "objective/scores": Average(batch.rewards),
+            "objective/scores_all": Average(batch.mean_reward),
+        }
         return Loss(-batch.logps, batch.mask.to(batch.logps.dtype), reported)
 
 

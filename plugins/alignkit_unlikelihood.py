@@ -12,7 +12,7 @@ its tangent, so that loss and gradient stay finite and still lower the loser's t
 from math import exp, expm1
 from typing import TYPE_CHECKING
 
-from alignkit import Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
+from alignkit import Average, Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,8 @@ class Unlikelihood(Objective):
         if (group_weight := batch.get("weight")) is not None:
             weight = weight * group_weight[:, None]
         logps = (batch.logps * batch.mask).sum(-1)  # (N,)
-        return Loss(terms, weight, {"logps/chosen": logps[best], "logps/rejected": logps[~best]})
+        reported = {"logps/chosen": Average(logps[best]), "logps/rejected": Average(logps[~best])}
+        return Loss(terms, weight, reported)
 
 
 def unlikelihood(logps: "Tensor") -> "Tensor":

@@ -4,12 +4,13 @@ from importlib.metadata import version
 
 from pydantic import Field
 
-from alignkit.batch import Batch, Pairs, Rollouts
+from alignkit.batch import Batch, Pairs, Prompt, Rollouts
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, text_of
 from alignkit.hookspecs import hookimpl
 from alignkit.measure import Metric, Samples
 from alignkit.objective import (
+    Average,
     Demonstrations,
     Labelled,
     Loss,
@@ -20,10 +21,13 @@ from alignkit.objective import (
 )
 from alignkit.reward import Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
+from alignkit.signals import Role
+from alignkit.state import State
 
 __version__ = version("alignkit")
 
 __all__ = [
+    "Average",
     "BadExample",
     "Batch",
     "Demonstrations",
@@ -38,12 +42,15 @@ __all__ = [
     "OnlineObjective",
     "Pairs",
     "Preferences",
+    "Prompt",
     "Prompts",
     "Reward",
+    "Role",
     "Rollouts",
     "Sampler",
     "Samples",
     "Sampling",
+    "State",
     "UserError",
     "__version__",
     "hookimpl",

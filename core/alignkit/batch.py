@@ -9,12 +9,14 @@ Dimensions, here and everywhere in alignkit:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import UserError
-from alignkit.signals import SIGNALS
+from alignkit.example import Text
+from alignkit.signals import how_to_declare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,16 +46,36 @@ class Pairs:
     weight: Tensor
 
 
+NO_COLUMN = (
+    "Give every row a number {name!r}, with `rename: {{FOUND: {name}}}` in the data entry where it has "
+    "another name, or turn off the option that reads it."
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt: its token ids, and its text where it is known."""
+
+    tokens: list[int]
+    text: Text | None = None
+
+
+REWARD_PART = "reward_parts/"
+"""What stands before a reward's name in the signal that holds its scores."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """N completions of some prompts, padded to T tokens, with one signal for each declared role.
+    """N completions of G prompts, padded to T tokens, with one signal for each declared role.
 
-    tokens (N, T): token ids. mask (N, T): true at completion tokens, with end-of-sequence. group (N,): the
-    number of each completion's prompt. Columns and signals are read as attributes:
+    tokens (N, T): token ids. mask (N, T): true at the tokens to learn from, with end-of-sequence. group (N,):
+    the number of each completion's prompt among the G `prompts`. step, steps: the optimizer step, from 0, and
+    the number of all steps. sources: where `source`, (N,), counts the places from which completions came.
+    Columns and signals are read as attributes:
 
         logps, entropy, reference_logps, values   (N, T), fp32, zero outside the mask
         scores                                    (N,), fp32
-        rank, weight, margin, label, reward, …    (N,), the data's columns
+        rank, weight, margin, label, reward, …    (N,), the data's columns; (N, T) for numbers per token
     """
 
     tokens: Tensor
@@ -61,6 +83,10 @@ class Batch:
     group: Tensor
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     signals: Mapping[str, Tensor] = field(default_factory=dict)
+    prompts: Sequence[Prompt] = ()
+    step: int = 0
+    steps: int = 1
+    sources: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Tensor:
         if name.startswith("_"):
@@ -68,24 +94,23 @@ class Batch:
         for source in (self.signals, self.columns):
             if name in source:
                 return source[name]
-        if name in SIGNALS:
+        declare = how_to_declare(name)
+        if declare is not None:
             raise MissingSignal(
-                f"batch.{name} was read, but the objective does not declare it. Declare "
-                f"{SIGNALS[name].declare}."
+                f"batch.{name} was read, but the objective does not declare it. Declare {declare}."
             )
+        close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        # samples of the policy carry no columns of the data, only what `prepare` adds
         if "rewards" in self.signals:
             raise MissingSignal(
-                f"batch.{name} was read, but `prepare` adds no {name!r}. Signals here: "
+                f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."
             )
         raise MissingColumn(
             f"the objective reads batch.{name}, but the data has no column {name!r}; columns found: "
             f"{columns}; signals: {signals}",
-            hint=f"Give every row a number {name!r}, with `rename: {{FOUND: {name}}}` in the data entry "
-            "where it has another name, "
-            "or turn off the option that reads it.",
+            hint=f"{meant.strip() or NO_COLUMN.format(name=name)}",
         )
 
     def __len__(self) -> int:
@@ -107,6 +132,40 @@ class Batch:
         lowest = torch.full((groups,), float("inf"), device=self.rank.device)
         return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
 
+    def sampled_from(self, source: str) -> Tensor:
+        """Return (N,), true at the completions that came from the role `source`, or from `data`."""
+        return self.source == self.sources.index(source)
+
+    @property
+    def reward_parts(self) -> dict[str, Tensor]:
+        """Return the scores of every reward by itself, (N,), by the rewards' names, before weights."""
+        return {
+            name.removeprefix(REWARD_PART): value
+            for name, value in self.signals.items()
+            if name.startswith(REWARD_PART)
+        }
+
+    def group_sum(self, values: Tensor) -> Tensor:
+        """Return, for each completion, the sum of `values`, (N,), over its group: (N,)."""
+        size = int(self.group.max()) + 1
+        return values.new_zeros(size).index_add_(0, self.group, values)[self.group]
+
+    def group_mean(self, values: Tensor) -> Tensor:
+        """Return, for each completion, the mean of `values`, (N,), over its group: (N,)."""
+        return self.group_sum(values) / self.group_size(values)
+
+    def group_std(self, values: Tensor, *, unbiased: bool = True) -> Tensor:
+        """Return, for each completion, the standard deviation of `values`, (N,), in its group: (N,).
+
+        unbiased: divide by the group's size less one. It is 0 where a completion is alone in its group.
+        """
+        squared = self.group_sum((values - self.group_mean(values)).square())
+        return (squared / (self.group_size(values) - unbiased).clamp(min=1)).sqrt()
+
+    def group_size(self, like: Tensor) -> Tensor:
+        """Return, for each completion, how many completions its group has: (N,), of the dtype of `like`."""
+        return self.group_sum(like.new_ones(len(self)))
+
     def pairs(self) -> Pairs:
         """Return all pairs of a better and a worse completion of the same group.
 
@@ -125,9 +184,17 @@ class Batch:
         return Pairs(winner, loser, weight)
 
 
+_ATTRIBUTES = ("logps", "entropy", "reference_logps", "scores", "values", "tokens", "mask", "group")
+
+
 @dataclass(frozen=True)
 class Rollouts(Batch):
-    """Completions that the policy sampled, with `rewards`, (N,), and the signals as they were at sampling."""
+    """Sampled completions, with the signals as they were at sampling.
+
+    rewards (N,): the weighted sum of the rewards. sampler_logps (N, T): the log-probabilities as the sampler
+    computed them, zero where a completion is the data's own. source (N,): the place of its role in `sources`.
+    finished (N,): 1 where a completion ended by itself. Columns of the data are those of the prompts.
+    """
 
     def select(self, index: Tensor) -> Rollouts:
         """Return the completions whose indices `index`, (K,), gives, in that order."""
@@ -142,18 +209,23 @@ class Rollouts(Batch):
             signals=keep,
         )
 
+    @property
+    def token_rewards(self) -> Tensor:
+        """Return the reward of each token, (N, T), zero outside the mask; a row's sum is its reward.
+
+        A reward that is one number for a completion is earned at its last token.
+        """
+        if "token_rewards" in self.signals:
+            return self.signals["token_rewards"]
+        return self.at_end(self.rewards)
+
     def other_mean(self, values: Tensor) -> Tensor:
         """Return, for each completion, the mean of `values` over the other completions of its group, (N,).
 
         It is 0 where a completion is alone in its group.
         """
-        import torch
-
-        size = int(self.group.max()) + 1
-        total = torch.zeros(size, dtype=values.dtype, device=values.device).index_add_(0, self.group, values)
-        count = torch.bincount(self.group, minlength=size)
-        others = (count[self.group] - 1).clamp(min=1).to(values.dtype)
-        return (total[self.group] - values) / others
+        others = (self.group_size(values) - 1).clamp(min=1)
+        return (self.group_sum(values) - values) / others
 
     def token_kl(self, estimator: str = "k1") -> Tensor:
         """Return Schulman's estimates of KL(π‖π_ref) at each sampled token, (N, T), zero outside the mask.

@@ -24,7 +24,7 @@ from alignkit.run.manifest import Inputs
 from alignkit.sampler import Drawn, Sampling
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
-from alignkit.signals import HEADED
+from alignkit.signals import KINDS
 
 LONGEST = 4096
 """Tokens of a conversation, where the base sets no bound."""
@@ -115,7 +115,7 @@ class Chat:
 
 
 def _require_policy(stage: Path, inputs: Inputs) -> None:
-    if inputs.trains and inputs.trains <= HEADED:
+    if inputs.trains and all(KINDS[kind].headed for kind in inputs.trains.values()):
         raise UserError(
             f"{str(stage)!r} is a {', '.join(sorted(inputs.trains))} model; "
             "it scores completions and writes none"

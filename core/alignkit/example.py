@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 Text: TypeAlias = str | list[dict[str, Any]]
@@ -34,13 +34,20 @@ class Group:
 
     The model's input is the prompt followed by a completion. A completion ends with end-of-sequence, unless
     it was cut off where it was sampled. columns: those of the example. truncated: the prompt lost its
-    beginning to fit the maximum length.
+    beginning to fit the maximum length. prompts: other prompts under which roles read the completions, by
+    the data's column. text: the prompt as it was read.
     """
 
     prompt: list[int]
     completions: tuple[list[int], ...] = ()
     columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     truncated: bool = False
+    prompts: Mapping[str, list[int]] = field(default_factory=dict)
+    text: Text | None = None
+
+    def under(self, column: str) -> Group:
+        """Return the same completions after the prompt of the data's column."""
+        return replace(self, prompt=self.prompts[column])
 
     @property
     def tokens(self) -> int:

@@ -18,10 +18,10 @@ import pluggy
 from alignkit import hookspecs
 from alignkit.errors import UserError, nearest
 from alignkit.measure import Measure, Metric
-from alignkit.objective import DataKind, Objective
+from alignkit.objective import DataKind, Objective, roles_of
 from alignkit.reward import Reward
 from alignkit.sampler import Sampler
-from alignkit.signals import ROLES
+from alignkit.signals import KINDS, Role
 
 
 @dataclass(frozen=True)
@@ -201,12 +201,30 @@ def require_objective(cls: Any, plugin: Plugin) -> None:
         raise UserError(
             f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)"
         )
+    require_roles(cls, label)
+    require_metrics(cls, label)
+
+
+def require_roles(cls: type[Objective], label: str) -> None:
+    """Refuse roles that are not declared, or declared as something unknown. label: the objective's.
+
+    What a property decides is known only when the objective is made.
+    """
+    if isinstance(cls.roles, property):
+        return
+    for name, role in cls.roles.items():
+        kind = role.kind if isinstance(role, Role) else role
+        if kind not in KINDS:
+            raise UserError(f"{label} declares the role {name!r} as {kind!r}", hint=nearest(str(kind), KINDS))
+    known = roles_of(cls)
     for declaration in ("trains", "reads"):
         declared = getattr(cls, declaration)
         for role in () if isinstance(declared, property) else declared:
-            if role not in ROLES:
-                raise UserError(f"{label} {declaration} the unknown role {role!r}", hint=nearest(role, ROLES))
-    require_metrics(cls, label)
+            if role not in known:
+                raise UserError(
+                    f"{label} {declaration} the unknown role {role!r}",
+                    hint=f'Declare it: roles = {{"{role}": "language-model"}}. {nearest(role, known)}',
+                )
 
 
 def require_metrics(cls: type[Objective], label: str) -> None:

@@ -1,55 +1,86 @@
-"""Defines the roles and their signals in one table, from which other lists of them are derived."""
+"""Defines what a role is and which signals it gives, in one table from which other lists are derived."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+KindName = Literal["language-model", "reward", "value"]
 
 
 @dataclass(frozen=True)
-class Signal:
-    """One signal that an objective may receive.
+class Kind:
+    """What a kind of role computes.
 
-    name: how a batch calls it. role: what computes it. per_token: (N, T) where true, (N,) where false.
-    declare: what an objective writes to get it. trainable: the role may be trained. headed: the role has a
-    scalar head over its adapter. on_request: computed only where the objective asks for it. sampling_only:
-    rollouts alone have it.
+    signal: how the signal of a role of this kind is called, after the role's name. per_token: it is (N, T)
+    where true, (N,) where false. headed: the role has a scalar head over its adapter.
     """
 
-    name: str
-    role: str
+    signal: str
     per_token: bool
-    declare: str
-    trainable: bool = True
-    headed: bool = False
-    on_request: bool = False
-    sampling_only: bool = False
+    headed: bool
 
 
-TABLE = (
-    Signal("logps", "policy", True, '"policy" in `trains` or `reads`'),
-    Signal("entropy", "policy", True, "`entropy = True` beside a policy", on_request=True),
-    Signal(
-        "old_logps",
-        "policy",
-        True,
-        "an OnlineObjective: only rollouts have a log-probability at sampling",
-        sampling_only=True,
-    ),
-    Signal("reference_logps", "reference", True, '"reference" in `reads`', trainable=False),
-    Signal("scores", "reward", False, '"reward" in `trains` or `reads`', headed=True),
-    Signal("values", "value", True, '"value" in `trains` or `reads`', headed=True),
-)
-
-SIGNALS = {signal.name: signal for signal in TABLE}
-ROLES = tuple(dict.fromkeys(signal.role for signal in TABLE))
-TRAINABLE = tuple(role for role in ROLES if all(s.trainable for s in TABLE if s.role == role))
-HEADED = frozenset(signal.role for signal in TABLE if signal.headed)
+KINDS: Mapping[str, Kind] = {
+    "language-model": Kind("logps", per_token=True, headed=False),
+    "reward": Kind("scores", per_token=False, headed=True),
+    "value": Kind("values", per_token=True, headed=True),
+}
 
 
-def signals_of(role: str, *, entropy: bool) -> tuple[str, ...]:
-    """Return the names of what a role computes; the entropy only where it is asked for."""
-    return tuple(
-        signal.name
-        for signal in TABLE
-        if signal.role == role and not signal.sampling_only and (entropy or not signal.on_request)
-    )
+@dataclass(frozen=True)
+class Role:
+    """A role that an objective declares in `roles`.
+
+    kind: `language-model` gives NAME_logps, (N, T); `reward` gives NAME_scores, (N,); `value` gives
+    NAME_values, (N, T). shares: the role whose adapter this one uses, so that both are computed in one
+    forward pass; None means that it has an adapter of its own.
+    """
+
+    kind: KindName
+    shares: str | None = None
+
+
+POLICY, REFERENCE = "policy", "reference"
+
+BUILT_IN: Mapping[str, Role] = {
+    POLICY: Role("language-model"),
+    REFERENCE: Role("language-model"),
+    "reward": Role("reward"),
+    "value": Role("value"),
+}
+"""The roles that need no declaration."""
+
+SHORT = {POLICY: "logps", "reward": "scores", "value": "values"}
+"""Roles whose signal is called without the role's name."""
+
+ENTROPY, OLD_LOGPS = "entropy", "old_logps"
+"""The policy's entropy, which is computed on request, and its log-probabilities at sampling."""
+
+
+def signal_name(role: str, kind: str) -> str:
+    """Return the name of a role's signal."""
+    return SHORT.get(role, f"{role}_{KINDS[kind].signal}")
+
+
+def signals_of(role: str, kind: str, *, entropy: bool) -> tuple[str, ...]:
+    """Return the names of what a role computes; the policy's entropy only where it is asked for."""
+    asked = (ENTROPY,) if entropy and role == POLICY else ()
+    return (signal_name(role, kind), *asked)
+
+
+def how_to_declare(signal: str) -> str | None:
+    """Return what an objective declares to receive a signal; None where no role gives such a signal."""
+    if signal == ENTROPY:
+        return "`entropy = True` beside a policy"
+    if signal == OLD_LOGPS:
+        return "an OnlineObjective: only rollouts have a log-probability at sampling"
+    for name, role in BUILT_IN.items():
+        if signal == signal_name(name, role.kind):
+            return f'"{name}" in ' + ("`reads`" if name == REFERENCE else "`trains` or `reads`")
+    name, _, ending = signal.rpartition("_")
+    kind = next((kind for kind, known in KINDS.items() if known.signal == ending), None)
+    if not name or kind is None or name in SHORT:
+        return None
+    return f'`roles = {{"{name}": "{kind}"}}`, and "{name}" in `trains` or `reads`'

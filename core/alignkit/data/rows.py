@@ -7,15 +7,15 @@ tree, so it costs no more than with separate rows. Both layouts give the same si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from alignkit.batch import Batch
+from alignkit.batch import Batch, Prompt
 from alignkit.example import Group
 
 
@@ -41,7 +41,8 @@ class Rows:
     input_ids, position_ids: (R, L). predicting (M,): for each completion token, the index of the hidden state
     that predicts it, among the R·L of all rows. slot (M,): the token's index among the N·T of the batch. last
     (N,): the index of each completion's last token among the R·L. trees: the place of each tree in the single
-    row; None means that the rows are flat.
+    row; None means that the rows are flat. under: the same completions after other prompts, by the data's
+    column.
     """
 
     input_ids: Tensor
@@ -51,6 +52,7 @@ class Rows:
     last: Tensor
     batch: Batch
     trees: tuple[Tree, ...] | None = None
+    under: Mapping[str, Rows] = field(default_factory=dict)
 
     def scatter(self, values: Tensor) -> Tensor:
         """Return values of completion tokens, (M,), as (N, T) with zeros elsewhere."""
@@ -66,11 +68,12 @@ class Rows:
         if device.type == "cpu":
             return self
         batch = self.batch
-        moved = Batch(
-            batch.tokens.to(device),
-            batch.mask.to(device),
-            batch.group.to(device),
-            {name: column.to(device) for name, column in batch.columns.items()},
+        moved = replace(
+            batch,
+            tokens=batch.tokens.to(device),
+            mask=batch.mask.to(device),
+            group=batch.group.to(device),
+            columns={name: column.to(device) for name, column in batch.columns.items()},
         )
         tensors: dict[str, Any] = {
             name: getattr(self, name).to(device)
@@ -80,7 +83,8 @@ class Rows:
             replace(tree, branches=tuple((start, end, mask.to(device)) for start, end, mask in tree.branches))
             for tree in self.trees
         )
-        return replace(self, batch=moved, trees=trees, **tensors)
+        under = {column: rows.to(device) for column, rows in self.under.items()}
+        return replace(self, batch=moved, trees=trees, under=under, **tensors)
 
 
 def tree_rows(groups: Sequence[Group]) -> Rows:
@@ -142,7 +146,8 @@ def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
         for name in groups[0].columns
         if all(name in group.columns for group in groups)
     }
-    return Batch(tokens, mask, owner, columns), mask.flatten().nonzero().squeeze(1)
+    prompts = tuple(Prompt(group.prompt, group.text) for group in groups)
+    return Batch(tokens, mask, owner, columns, prompts=prompts), mask.flatten().nonzero().squeeze(1)
 
 
 def branch_mask(prompt: int, completion: int) -> Tensor:

@@ -64,10 +64,8 @@ def set_adapter_state(
     UserError where the state lacks the head otherwise, and where it does not fit the base.
     """
     weights = {key: value for key, value in state.items() if key != HEAD_KEY}
-    if head is not None and HEAD_KEY in state:
-        head.weight.data.copy_(state[HEAD_KEY])
-    elif head is not None and not partial:
-        raise UserError(f"the saved {adapter} has no head")
+    if head is not None:
+        set_head(head, state, partial=partial)
     outcome = set_peft_model_state_dict(model, weights, adapter_name=adapter)
     wrong = [
         *outcome.unexpected_keys,
@@ -78,6 +76,14 @@ def set_adapter_state(
             f"the saved adapter does not fit the base: {wrong[0]}",
             hint="Was it trained on another base or with another `target`?",
         )
+
+
+def set_head(head: nn.Linear, state: dict[str, Tensor], *, partial: bool = False) -> None:
+    """Set a head's weight from `state`; see `set_adapter_state`."""
+    if HEAD_KEY in state:
+        head.weight.data.copy_(state[HEAD_KEY])
+    elif not partial:
+        raise UserError("the saved adapter has no head")
 
 
 def write_adapter(model: Any, adapter: str, head: nn.Linear | None, tokenizer: Any, folder: Path) -> None:

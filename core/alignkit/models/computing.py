@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -14,8 +15,10 @@ from alignkit.example import Group
 from alignkit.models.forward import hidden_states
 from alignkit.models.logps import output_head, token_logps
 from alignkit.models.roles import Roles
+from alignkit.models.vocabulary import Functions, over_vocabulary
+from alignkit.objective import roles_of_function
 from alignkit.recipe import Training
-from alignkit.signals import SIGNALS, signals_of
+from alignkit.signals import KINDS, signals_of
 
 
 def forward_budget(micro_batch_tokens: int = Training().micro_batch_tokens) -> int:
@@ -26,28 +29,83 @@ def forward_budget(micro_batch_tokens: int = Training().micro_batch_tokens) -> i
     return 2 * micro_batch_tokens
 
 
-def role_signals(roles: Roles, name: str, rows: Rows, *, entropy: bool = False) -> dict[str, Tensor]:
-    """Return the signals of the role `name` for the rows' batch, by the names in `alignkit.signals`.
+def role_signals(
+    roles: Roles,
+    names: str | Sequence[str],
+    rows: Rows,
+    *,
+    entropy: bool = False,
+    functions: Functions | None = None,
+) -> dict[str, Tensor]:
+    """Return the signals of the roles `names` for the rows' batch, by the names in `alignkit.signals`.
 
-    Signals per token are (N, T) and zero outside the mask, signals per completion are (N,). entropy: whether
-    a policy's entropy is computed too. Gradients flow to the role's trainable parameters.
+    Signals per token are (N, T) and zero outside the mask, signals per completion are (N,). Roles that share
+    an adapter and a prompt are computed in one forward pass. entropy: whether the policy's entropy is
+    computed too. functions: those of `over_vocabulary`, whose numbers, (N, T), are returned by their names;
+    their roles are computed as far as they need it. Gradients flow to the roles' trainable parameters.
     """
+    wanted = [names] if isinstance(names, str) else list(names)
+    seen = {role for function in (functions or {}).values() for role in roles_of_function(function)}
+    found: dict[str, Tensor] = {}
+    predicting: dict[str, Tensor] = {}  # hidden states that predict a completion token, (M, H), by role
+    for together in _passes(roles, [*wanted, *sorted(seen - set(wanted))]):
+        laid = _rows_of(roles, together[0], rows)
+        with roles.active(together[0]) as model:
+            hidden = hidden_states(model, laid)  # (R·L, H)
+        for name in together:
+            if name in seen or not KINDS[roles.roles[name].kind].headed:
+                predicting[name] = hidden.index_select(0, laid.predicting)
+            if name in wanted:
+                found |= _signals(roles, name, laid, hidden, predicting.get(name), entropy=entropy)
+    if functions:
+        head = output_head(roles.base.model)
+        values = over_vocabulary(functions, {name: predicting[name] for name in seen}, head)
+        found |= {name: rows.scatter(value) for name, value in values.items()}
+    return found
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one forward pass computes with: an adapter, and the prompt after which completions are read."""
+
+    adapter: str | None
+    prompt: str | None
+
+
+def _passes(roles: Roles, names: Sequence[str]) -> list[list[str]]:
+    """Put the roles together that one forward pass serves."""
+    found: dict[_Pass, list[str]] = {}
+    for name in names:
+        role = roles.roles[name]
+        found.setdefault(_Pass(role.adapter, role.prompt), []).append(name)
+    return list(found.values())
+
+
+def _rows_of(roles: Roles, name: str, rows: Rows) -> Rows:
+    prompt = roles.roles[name].prompt
+    return rows if prompt is None else rows.under[prompt]
+
+
+def _signals(
+    roles: Roles, name: str, rows: Rows, hidden: Tensor, predicting: Tensor | None, *, entropy: bool
+) -> dict[str, Tensor]:
+    """Return a role's signals. hidden (R·L, H); predicting (M, H) for a language model."""
     role = roles.roles[name]
-    with roles.active(name) as model:
-        hidden = hidden_states(model, rows)  # (R·L, H)
-    signals = signals_of(role.kind, entropy=entropy)
+    signals = signals_of(name, role.kind, entropy=entropy)
     if role.head is not None:
         (signal,) = signals
-        per_token = SIGNALS[signal].per_token
+        per_token = KINDS[role.kind].per_token
         at = rows.predicting if per_token else rows.last
         values = role.head(hidden.index_select(0, at).float()).squeeze(-1)  # (M,), or (N,)
         return {signal: rows.scatter(values) if per_token else values}
+    assert predicting is not None
     targets = rows.batch.tokens.flatten()[rows.slot]  # (M,)
-    hidden = hidden.index_select(0, rows.predicting)  # (M, H)
-    asked = "entropy" in signals
-    logps, entropies = token_logps(hidden, output_head(roles.base.model), targets, entropy=asked)
-    computed = (logps, entropies) if asked else (logps,)
-    return {signal: rows.scatter(value) for signal, value in zip(signals, computed, strict=True)}
+    asked = len(signals) > 1
+    logps, entropies = token_logps(predicting, output_head(roles.base.model), targets, entropy=asked)
+    return {
+        signal: rows.scatter(value)
+        for signal, value in zip(signals, (logps, entropies)[: 1 + asked], strict=True)
+    }
 
 
 @torch.no_grad()
@@ -64,17 +122,16 @@ def compute_signals(
     starts = [0, *accumulate(sizes)]  # the place of each group's first completion among all N
     longest = max((len(completion) for group in groups for completion in group.completions), default=0)
     found = {
-        signal: torch.zeros((sum(sizes), longest) if SIGNALS[signal].per_token else (sum(sizes),))
-        for name in names
-        for signal in signals_of(roles.roles[name].kind, entropy=entropy)
+        signal: torch.zeros((sum(sizes), longest) if KINDS[kind].per_token else (sum(sizes),))
+        for name, kind in ((name, roles.roles[name].kind) for name in names)
+        for signal in signals_of(name, kind, entropy=entropy)
     }
     with roles.without_dropout():
         for part in micro_batches(groups, range(len(groups)), budget):
             rows = roles.rows([groups[index] for index in part]).to(roles.base.device)
             places = [place for index in part for place in range(starts[index], starts[index + 1])]
-            for name in names:
-                for signal, block in role_signals(roles, name, rows, entropy=entropy).items():
-                    _write(found[signal], places, block)
+            for signal, block in role_signals(roles, names, rows, entropy=entropy).items():
+                _write(found[signal], places, block)
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +14,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from alignkit import recipe
-from alignkit.data.rows import flat_rows, tree_rows
+from alignkit.data.rows import Rows, flat_rows, tree_rows
 from alignkit.errors import UserError, first_line
+from alignkit.example import Group
 from alignkit.models.adapters import (
     HEAD_KEY,
     adapter_state,
@@ -23,41 +24,54 @@ from alignkit.models.adapters import (
     read_adapter,
     saved_config,
     set_adapter_state,
+    set_head,
     write_adapter,
 )
 from alignkit.models.base import Base
 from alignkit.models.forward import autocast
 from alignkit.models.lora import speed_up
-from alignkit.signals import HEADED
+from alignkit.signals import BUILT_IN, KINDS
+
+
+@dataclass(frozen=True)
+class Following:
+    """How a role follows another: θ ← (1 − rate)·θ + rate·θ_followed, every `every` optimizer steps."""
+
+    role: str
+    rate: float = 0.01
+    every: int = 1
 
 
 @dataclass
-class Role:
-    """One role.
+class LoadedRole:
+    """One role over the base.
 
-    kind: policy, reference, reward or value, which says what it computes (see `alignkit.signals`). adapter:
-    its name in PEFT; None means the bare base. head: from a hidden state to one number, fp32.
+    kind: what it computes (see `alignkit.signals`). adapter: its name in PEFT; None means the bare base.
+    head: from a hidden state to one number, fp32. owned: the adapter is its own, not another role's. prompt:
+    the data's column under whose prompts it reads the completions. following: whose weights it follows.
     """
 
     kind: str
     adapter: str | None
     head: nn.Linear | None
     trainable: bool
+    owned: bool = True
+    prompt: str | None = None
+    following: Following | None = None
 
 
 class Roles:
     """The base with its roles, of which one is active at a time.
 
     As a context, it takes every adapter off again at its end. base: the frozen base. model: PEFT's model over
-    it, or the base's own model while there is no adapter. roles: each role by name. rows: lays groups out as
-    the base can take them, as prefix trees or flat.
+    it, or the base's own model while there is no adapter. roles: each role by name.
     """
 
     def __init__(self, base: Base, lora: recipe.Lora, seed: int) -> None:
         self.base, self.lora, self.seed = base, lora, seed
-        self.roles: dict[str, Role] = {}
+        self.roles: dict[str, LoadedRole] = {}
         self.model: Any = base.model
-        self.rows = tree_rows if base.trees else flat_rows
+        self._layout = tree_rows if base.trees else flat_rows
         self._adapter: str | None = None
         if base.checkpointing:
             base.model.gradient_checkpointing_enable(
@@ -72,21 +86,44 @@ class Roles:
             self.model.unload()
         self.roles.clear()
 
-    def add(self, name: str, *, trainable: bool, start: Path | None = None, kind: str | None = None) -> None:
+    def rows(self, groups: Sequence[Group]) -> Rows:
+        """Lay groups out as the base can take them, as prefix trees or flat.
+
+        Where a role reads the completions under another prompt, they are laid out after that prompt too.
+        """
+        columns = {role.prompt for role in self.roles.values() if role.prompt is not None}
+        under = {column: self._layout([group.under(column) for group in groups]) for column in columns}
+        return replace(self._layout(groups), under=under)
+
+    def add(
+        self,
+        name: str,
+        *,
+        trainable: bool,
+        start: Path | None = None,
+        kind: str | None = None,
+        shares: str | None = None,
+        prompt: str | None = None,
+        following: Following | None = None,
+    ) -> None:
         """Add a role that starts as a copy of the adapter in the folder `start`, or fresh.
 
-        A role that is fresh and not trained has no adapter: it is the bare base, with a head where its kind
-        has one. kind: what the role is where its name does not say so, as with several reward models.
+        A role that is fresh, and neither trained nor following another, has no adapter: it is the bare base,
+        with a head where its kind has one. kind: what the role is where its name does not say so. shares: the
+        role, added before, whose adapter this one uses; it then has no start of its own, but for its head.
+        prompt, following: see `LoadedRole`.
         """
-        kind = kind or name
-        adapter = name if trainable or start is not None else None
-        if adapter is not None:
+        kind = kind or BUILT_IN[name].kind
+        adapter = name if trainable or start is not None or following is not None else None
+        if shares is not None:
+            adapter = self.roles[shares].adapter
+        elif adapter is not None:
             dropout = self.lora.dropout if trainable else 0.0
             self._add_adapter(
                 adapter, fresh_config(self.lora) if start is None else saved_config(start, dropout)
             )
-        head = self._fresh_head(trainable) if kind in HEADED else None
-        self.roles[name] = Role(kind, adapter, head, trainable)
+        head = self._fresh_head(trainable) if KINDS[kind].headed else None
+        self.roles[name] = LoadedRole(kind, adapter, head, trainable, shares is None, prompt, following)
         self._require_grad()
         if start is not None:
             self.load(name, read_adapter(start), partial=True)
@@ -95,7 +132,7 @@ class Roles:
         """Return a role's own parameters by their names in its saved adapter."""
         role = self.roles[name]
         found: dict[str, nn.Parameter] = {}
-        if role.adapter is not None:
+        if role.adapter is not None and role.owned:
             for key, parameter in self.model.named_parameters():
                 if f".{role.adapter}." in key and "lora_" in key:
                     found[key.replace(f".{role.adapter}.", ".")] = parameter
@@ -111,6 +148,29 @@ class Roles:
             if role.trainable
             for key, parameter in self.parameters(name).items()
         }
+
+    def following(self) -> dict[str, nn.Parameter]:
+        """Return all parameters of roles that follow others, as `role/name`, in a fixed order."""
+        return {
+            f"{name}/{key}": parameter
+            for name, role in self.roles.items()
+            if role.following is not None
+            for key, parameter in self.parameters(name).items()
+        }
+
+    @torch.no_grad()
+    def follow(self, steps: int) -> None:
+        """Move the roles that follow others, after `steps` optimizer steps.
+
+        The matrices of the adapters are averaged, and a head too; only with the rate 1 is that the average of
+        their products. Source: Gorbatovski et al., 2024, arXiv:2404.09656, eq. 4 and 5.
+        """
+        for name, role in self.roles.items():
+            if role.following is None or steps % role.following.every:
+                continue
+            followed = self.parameters(role.following.role)
+            for key, parameter in self.parameters(name).items():
+                parameter.lerp_(followed[key], role.following.rate)
 
     @contextmanager
     def active(self, name: str) -> Iterator[Any]:
@@ -142,7 +202,10 @@ class Roles:
         """Set a role's weights from `state`, see `set_adapter_state`."""
         role = self.roles[name]
         assert role.adapter is not None
-        set_adapter_state(self.model, role.adapter, role.head, state, partial=partial)
+        if role.owned:
+            set_adapter_state(self.model, role.adapter, role.head, state, partial=partial)
+        elif role.head is not None:
+            set_head(role.head, state, partial=partial)
 
     def save(self, name: str, folder: Path) -> None:
         """Write the role's adapter, its head and the tokenizer in PEFT's format."""

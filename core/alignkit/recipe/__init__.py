@@ -5,6 +5,7 @@ from alignkit.recipe.settings import DataEntry, Drawing, Lora, Model, Training
 from alignkit.recipe.verbs import (
     BASE,
     VERBS,
+    Binding,
     Evaluate,
     Label,
     RewardTerm,
@@ -18,6 +19,7 @@ from alignkit.recipe.verbs import (
 __all__ = [
     "BASE",
     "VERBS",
+    "Binding",
     "DataEntry",
     "Drawing",
     "Evaluate",

@@ -54,6 +54,40 @@ class Term(Named):
         return super().read(raw)
 
 
+class Binding(Section):
+    """What a role of an objective is in this stage."""
+
+    start: str | None = Field(
+        default=None, description="stage whose result it starts from, or base; none means the stage's `start`"
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="column of the data with the prompt after which it reads the completions; none means the "
+        "prompt itself",
+    )
+    follow: str | None = Field(
+        default=None, description="trained role towards whose weights it moves; none means that it stays"
+    )
+    rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the followed role's weights that each move takes over; 1 copies them",
+    )
+    every: int = Field(default=1, ge=1, description="optimizer steps between moves")
+
+    @model_validator(mode="after")
+    def _moves_towards_something(self) -> Binding:
+        if self.follow is None and {"rate", "every"} & self.model_fields_set:
+            raise ValueError("rate and every say how a role follows another: give `follow` too")
+        return self
+
+
+def stage_alone(value: Any) -> Any:
+    """Return the binding that a stage's name alone stands for, and any other value as it is."""
+    return {"start": value} if isinstance(value, str) else value
+
+
 class Train(Training):
     """Trains roles with one objective, or with the weighted sum of several."""
 
@@ -63,6 +97,12 @@ class Train(Training):
     on: str = Field(description="data or stage to learn from")
     start: str | None = Field(
         default=None, description="stage whose adapter is trained further; none or base means a new adapter"
+    )
+    roles: dict[
+        str, Annotated[Binding, BeforeValidator(stage_alone, json_schema_input_type=Binding | str)]
+    ] = Field(
+        default={},
+        description="what the objective's roles are here, by name; a stage alone is short for {start: …}",
     )
     reward: RewardTerms = Field(
         default=(),
@@ -80,8 +120,9 @@ class Train(Training):
     @property
     def inputs(self) -> list[str]:
         """Return the names of data or stages that this stage needs."""
-        named = [self.on, *(term.on for term in self.train), self.held_out, self.start]
-        return list(dict.fromkeys(name for name in named if isinstance(name, str)))
+        bound = [binding.start for binding in self.roles.values()]
+        named = [self.on, *(term.on for term in self.train), self.held_out, self.start, *bound]
+        return list(dict.fromkeys(name for name in named if isinstance(name, str) and name != BASE))
 
     @property
     def rewards(self) -> list[str]:

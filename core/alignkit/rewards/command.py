@@ -42,7 +42,7 @@ def find_reward(
         )
     folder = folder.resolve()
     _, manifest = finished_adapter(folder)
-    if manifest.inputs.trains != {"reward"}:
+    if set(manifest.inputs.trains.values()) != {"reward"}:
         found = ", ".join(sorted(manifest.inputs.trains)) or "nothing"
         raise UserError(
             f"the stage {named!r} is no reward model, it trains {found}",

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from alignkit.errors import UserError, nearest
+from alignkit.objective import trained_by
 from alignkit.recipe import Recipe, RewardTerm, StageSettings, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
 from alignkit.reward import RewardCall
 from alignkit.rewards.kinds import RegisteredReward, RewardModel, Rewards, WeightedReward
+from alignkit.signals import Role
 
 
 def find_rewards(terms: tuple[RewardTerm, ...], recipe: Recipe, registry: Registry, where: str) -> Rewards:
@@ -53,15 +55,18 @@ def make_reward(
 
 def trains_reward_model(stage: StageSettings, registry: Registry) -> bool:
     """Tell whether a stage's result is a reward model."""
-    return trained_roles(stage, registry) == {"reward"}
+    return {role.kind for role in trained_roles(stage, registry).values()} == {"reward"}
 
 
-def trained_roles(stage: StageSettings, registry: Registry) -> set[str]:
-    """Return the roles that a stage trains; none where it is not a training stage."""
+def trained_roles(stage: StageSettings, registry: Registry) -> dict[str, Role]:
+    """Return the roles that a stage trains, each with an adapter of its own.
+
+    There are none where it is not a training stage.
+    """
     if not isinstance(stage, Train):
-        return set()
+        return {}
     made = [registry.objectives.get(term.objective)(**term.options) for term in stage.train]
-    return {role for objective in made for role in objective.trains}
+    return {name: role for objective in made for name, role in trained_by(objective).items()}
 
 
 def require_once(names: list[str], where: str) -> None:

@@ -9,6 +9,7 @@ from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.rewards.kinds import RewardModel
 from alignkit.run.folder import RunFolder
+from alignkit.signals import signal_name
 
 
 class RewardModels:
@@ -28,7 +29,9 @@ class RewardModels:
 
     def scores(self, model: RewardModel, groups: Sequence[Group]) -> list[list[float]]:
         """Return the score of each completion, as [group][completion]."""
-        found = compute_signals(self.roles, groups, [_role(model)], self.budget)["scores"]
+        found = compute_signals(self.roles, groups, [_role(model)], self.budget)[
+            signal_name(_role(model), "reward")
+        ]
         return [part.tolist() for part in found.split([len(group.completions) for group in groups])]
 
 

@@ -27,6 +27,14 @@ class Scores:
 
     total: Numbers
     each: dict[str, Numbers]
+    token_rewards: list[list[list[float] | None]] | None = None
+
+    def __add__(self, other: Scores) -> Scores:
+        each = {name: numbers + other.each[name] for name, numbers in self.each.items()}
+        tokens = None
+        if self.token_rewards is not None and other.token_rewards is not None:
+            tokens = self.token_rewards + other.token_rewards
+        return Scores(self.total + other.total, each, tokens)
 
     def means(self) -> dict[str, float]:
         """Return the mean of each reward; a reward that abstained from everything is left out."""

@@ -13,18 +13,22 @@ from typing import Any
 from alignkit.measure import Metric
 from alignkit.run.files import sha256, write_text
 from alignkit.run.folder import MANIFEST, UNHASHED, StageFolder
+from alignkit.signals import BUILT_IN
 
 PACKAGES = ("alignkit", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
 @dataclass(frozen=True)
 class TermInputs:
-    """One objective of a training stage: its options, its weight in the sum, its data, and what it trains."""
+    """One objective of a training stage: its options, its weight in the sum, its data, and what it trains.
+
+    trains: the kind of each trained role that has an adapter of its own, by the role's name.
+    """
 
     objective: str
     weight: float
     on: str
-    trains: tuple[str, ...]
+    trains: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,9 +57,9 @@ class Inputs:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
 
     @property
-    def trains(self) -> frozenset[str]:
-        """Return the roles that the stage trains."""
-        return frozenset(role for term in self.terms for role in term.trains)
+    def trains(self) -> dict[str, str]:
+        """Return the kind of each role that the stage trains, by the role's name."""
+        return {role: kind for term in self.terms for role, kind in term.trains.items()}
 
 
 @dataclass(frozen=True)
@@ -116,11 +120,17 @@ def _read_inputs(raw: Mapping[str, Any]) -> Inputs:
 
 
 def _read_term(raw: Mapping[str, Any]) -> TermInputs:
-    """Read one objective's inputs. Until November 2026 its options were written beside the rest."""
+    """Read one objective's inputs.
+
+    Until November 2026 its options were written beside the rest, and trained roles without their kinds.
+    """
     known = {field.name for field in fields(TermInputs)}
     options = {name: value for name, value in raw.items() if name not in known}
     named = {name: value for name, value in raw.items() if name in known}
-    return TermInputs(**{"options": options, **named, "trains": tuple(raw["trains"])})
+    trains = raw["trains"]
+    if not isinstance(trains, Mapping):
+        trains = {role: BUILT_IN[role].kind for role in trains}
+    return TermInputs(**{"options": options, **named, "trains": trains})
 
 
 def _write(folder: StageFolder, manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ from alignkit.recipe import BASE, Drawing, Recipe, Sample, Train
 from alignkit.registry import Registry
 from alignkit.rewards.lookup import trained_roles
 from alignkit.sampling.lookup import find_sampler
-from alignkit.signals import HEADED
+from alignkit.signals import KINDS
 
 
 def require_stage(recipe: Recipe, name: str, kind: type[Train] | type[Sample], where: str) -> None:
@@ -24,7 +24,7 @@ def require_policy(recipe: Recipe, name: str, registry: Registry, where: str) ->
         return
     require_stage(recipe, name, Train, where)
     trained = trained_roles(recipe.stages[name], registry)
-    if trained <= HEADED:
+    if all(KINDS[role.kind].headed for role in trained.values()):
         raise UserError(
             f"the stage {name!r} is a {', '.join(sorted(trained))} model; it scores completions and writes "
             "none",

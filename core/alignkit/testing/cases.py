@@ -6,15 +6,25 @@ Their groups have the sizes that the data has, and they carry the signals that t
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from alignkit.batch import Rollouts
-from alignkit.objective import Demonstrations, Labelled, Objective, OnlineObjective, Preferences, Prompts
-from alignkit.signals import SIGNALS, signals_of
+from alignkit.batch import Prompt, Rollouts
+from alignkit.objective import (
+    Demonstrations,
+    Labelled,
+    Objective,
+    OnlineObjective,
+    Preferences,
+    Prompts,
+    roles_of,
+    roles_of_function,
+    sources_of,
+)
+from alignkit.signals import ENTROPY, KINDS, signals_of
 
 GROUPS, LONGEST = 4, 5
 """Groups of a case, and the most tokens of a completion."""
@@ -46,55 +56,98 @@ def make_case(objective: Objective, seed: int, columns: Collection[str]) -> Case
     mask = torch.arange(LONGEST) < lengths[:, None]
     tokens = torch.randint(1, 100, mask.shape, generator=generator) * mask
     tokens[:, 0] = torch.arange(count)
-    at_sampling = _signals(mask, generator)
-    trained = _signals_of(objective, objective.trains)
+    at_sampling = _signals(objective, mask, generator)
+    trained = trained_signals(objective)
     leaves = {name: _moved(name, at_sampling[name], mask, generator) for name in trained}
     online = isinstance(objective, OnlineObjective)
-    known = _signals_of(objective, {*objective.trains, *objective.reads})
+    known = [*_signals_of(objective, {*objective.trains, *objective.reads}), *objective.over_vocabulary]
     signals = {name: at_sampling[name] for name in known if online or name not in trained}
-    if online:
-        signals["rewards"] = torch.randn(count, generator=generator)
+    if isinstance(objective, OnlineObjective):
+        signals |= _of_rollouts(objective, mask, group, generator)
     data = _columns(objective, group, generator, columns)
-    return Case(Rollouts(tokens, mask, group, data, signals), leaves)
+    prompts = tuple(Prompt([number + 1], f"prompt {number}") for number in range(GROUPS))
+    sources = tuple(sources_of(objective)) if isinstance(objective, OnlineObjective) else ()
+    return Case(Rollouts(tokens, mask, group, data, signals, prompts, sources=sources), leaves)
+
+
+def trained_signals(objective: Objective) -> list[str]:
+    """Return the names of the signals that have a gradient, in order."""
+    functions = objective.over_vocabulary.items()
+    over = [name for name, one in functions if set(objective.trains) & set(roles_of_function(one))]
+    return [*_signals_of(objective, objective.trains), *over]
 
 
 def _signals_of(objective: Objective, roles: Collection[str]) -> list[str]:
     """Return the names of the signals that the roles give this objective, in order."""
-    return sorted(name for role in roles for name in signals_of(role, entropy=objective.entropy))
+    known = roles_of(objective)
+    return sorted(
+        name for role in roles for name in signals_of(role, known[role].kind, entropy=objective.entropy)
+    )
 
 
-def _signals(mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def _of_rollouts(
+    objective: OnlineObjective, mask: Tensor, group: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return what rollouts have besides the roles' signals. Each source gives its share of a group."""
+    rewards = torch.randn(len(mask), generator=generator)
+    order = [which for which, count in enumerate(sources_of(objective).values()) for _ in range(count)]
+    place = torch.arange(len(group)) - torch.searchsorted(group, group)
+    return {
+        "rewards": rewards,
+        "reward_parts/first": 0.5 * rewards,
+        "reward_parts/second": 0.5 * rewards,
+        "sampler_logps": -3 * torch.rand(mask.shape, generator=generator) * mask,
+        "source": torch.tensor(order)[place % len(order)],
+    }
+
+
+def _signals(objective: Objective, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Return random signals as at sampling, (N, T) and zero outside the mask, or (N,).
 
-    The reference is near the policy, as it is in training.
+    Other language models are near the policy, as the reference is in training.
     """
 
     def normal() -> Tensor:
         return torch.randn(mask.shape, generator=generator) * mask
 
     logps = -3 * torch.rand(mask.shape, generator=generator) * mask
-    return {
+    found = {
         "logps": logps,
         "reference_logps": logps + 0.3 * normal(),
-        "entropy": (torch.rand(mask.shape, generator=generator) + 0.5) * mask,
+        ENTROPY: (torch.rand(mask.shape, generator=generator) + 0.5) * mask,
         "values": normal(),
         "scores": torch.randn(len(mask), generator=generator),
     }
+    for name, role in roles_of(objective).items():
+        for signal in signals_of(name, role.kind, entropy=False):
+            if signal not in found:
+                per_token = normal() if KINDS[role.kind].per_token else None
+                near = (
+                    logps + 0.3 * per_token
+                    if role.kind == "language-model" and per_token is not None
+                    else None
+                )
+                other = per_token if per_token is not None else torch.randn(len(mask), generator=generator)
+                found[signal] = other if near is None else near
+    for name in objective.over_vocabulary:
+        found[name] = torch.rand(mask.shape, generator=generator) * mask
+    return found
 
 
 def _moved(name: str, value: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Return a signal as it is after some training, with gradient."""
     noise = torch.randn(value.shape, generator=generator)
     far = 0.3 if name == "logps" else 0.1
-    return (value + far * noise * (mask if SIGNALS[name].per_token else 1)).requires_grad_()
+    return (value + far * noise * (mask if value.ndim == 2 else 1)).requires_grad_()
 
 
 def _sizes(objective: Objective, generator: torch.Generator) -> Tensor:
     """Return the number of completions of each group, (G,)."""
     if isinstance(objective, OnlineObjective):
         # Rewards may abstain, so a prompt can have fewer samples than were drawn.
-        sizes = torch.randint(1, objective.samples_per_prompt + 1, (GROUPS,), generator=generator)
-        sizes[0] = objective.samples_per_prompt
+        most = sum(sources_of(objective).values())
+        sizes = torch.randint(1, most + 1, (GROUPS,), generator=generator)
+        sizes[0] = most
         return sizes
     least, most = {Demonstrations: (1, 1), Preferences: (2, 4), Labelled: (1, 3)}.get(
         type(objective).data, (1, 4)
@@ -124,8 +177,8 @@ def _columns(
 def padded(rollouts: Rollouts, columns: int) -> Rollouts:
     """Return the same completions with more columns of padding."""
     wide = {name: wider(value, columns) for name, value in rollouts.signals.items()}
-    return Rollouts(
-        wider(rollouts.tokens, columns), wider(rollouts.mask, columns), rollouts.group, rollouts.columns, wide
+    return replace(
+        rollouts, tokens=wider(rollouts.tokens, columns), mask=wider(rollouts.mask, columns), signals=wide
     )
 
 

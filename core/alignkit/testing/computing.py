@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from alignkit.batch import Batch, MissingSignal, Rollouts
-from alignkit.errors import UserError, first_line
-from alignkit.objective import Loss, Objective, OnlineObjective
+from alignkit.batch import Batch, Rollouts
+from alignkit.objective import Loss, Objective, OnlineObjective, overrides
 from alignkit.testing.cases import GROUPS, Case, padded, wider
 from alignkit.testing.failure import fail
 from alignkit.training.averages import Averages
-from alignkit.training.preparing import check_prepared, lasting
+from alignkit.training.calling import call, losses_of
+from alignkit.training.preparing import accepted, check_prepared, lasting
+
+BEFORE_ROLES = {"rewards", "reward_parts/first", "reward_parts/second", "sampler_logps", "source"}
+"""The signals that rollouts have before any role is computed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Layout:
 class Outcome:
     """What one computation gave.
 
-    total: Σ weight·terms. weight: Σ weight. gradients: of the total, for each leaf. metrics: the averages.
+    total: Σ factor · Σ weight·terms ÷ Σ weight over the losses. weight: Σ weight of all. gradients: of the
+    total, for each leaf. metrics: the averages.
     """
 
     total: float
@@ -62,24 +64,38 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
         }
     place = laid.tokens[:, 0]  # `make_case` writes a completion's number into its first token
     signals |= {name: wider(leaf, layout.padding)[place] for name, leaf in case.leaves.items()}
-    total, weight, averages = torch.zeros(()), 0.0, Averages()
-    for part in torch.arange(GROUPS).chunk(layout.parts):
+    kept, averages = [], Averages()
+    parts = 1 if objective.scope == "step" else layout.parts
+    for part in torch.arange(GROUPS).chunk(parts):
         index = torch.isin(laid.group, part).nonzero().squeeze(-1)
         if not len(index):
             continue
-        group = laid.group[index].unique(return_inverse=True)[1]
-        kept = ({name: value[index] for name, value in known.items()} for known in (columns, signals))
-        loss = _loss(objective, Batch(laid.tokens[index], laid.mask[index], group, *kept))
-        summed, share = loss.total()
-        total, weight = total + summed, weight + share
-        averages.add_loss(loss)
-    return Outcome(float(total.detach()), weight, _gradients(total, case.leaves), averages.means())
+        present, group = laid.group[index].unique(return_inverse=True)
+        batch = Batch(
+            laid.tokens[index],
+            laid.mask[index],
+            group,
+            {name: value[index] for name, value in columns.items()},
+            {name: value[index] for name, value in signals.items()},
+            tuple(laid.prompts[number] for number in present.tolist()),
+            sources=laid.sources,
+        )
+        losses = _losses(objective, batch)
+        kept.append(losses)
+        averages.add(losses)
+    sums = [[loss.total() for loss in losses] for losses in zip(*kept, strict=True)] if kept else []
+    weights = tuple(sum(weight for _, weight in parts) for parts in sums)
+    total = torch.zeros(())
+    for losses, weight in zip(zip(*kept, strict=True), weights, strict=True):
+        for loss in losses:
+            if weight > 0:
+                total = total + loss.factor * loss.total()[0] / weight
+    return Outcome(float(total.detach()), sum(weights), _gradients(total, case.leaves), averages.means())
 
 
 def set_state(objective: Objective, state: dict[str, float]) -> None:
     """Let the objective remember `state` and nothing else."""
-    objective.state.clear()
-    objective.state.update(state)
+    objective.state.replace(state)
 
 
 def _laid_out(case: Case, layout: Layout) -> Rollouts:
@@ -87,7 +103,7 @@ def _laid_out(case: Case, layout: Layout) -> Rollouts:
     laid = padded(given, layout.padding)
     if layout.order is None:
         return laid
-    return Rollouts(laid.tokens, laid.mask, GROUPS - 1 - laid.group, laid.columns, laid.signals)
+    return replace(laid, group=GROUPS - 1 - laid.group, prompts=tuple(reversed(laid.prompts)))
 
 
 def _gradients(total: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,77 +122,33 @@ def _gradients(total: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
     with torch.no_grad():
-        prepared = _call(objective, "prepare", objective.prepare, rollouts)
+        if overrides(objective, "accept"):
+            bare = replace(
+                rollouts, signals={n: rollouts.signals[n] for n in BEFORE_ROLES & {*rollouts.signals}}
+            )
+            accepted(objective, bare, GROUPS)
+        prepared = call(objective, "prepare", rollouts)
     check_prepared(objective, prepared)
     for name, value in prepared.signals.items():
         if value.requires_grad:
             fail(objective, f"`prepare` gave {name} a gradient; the engine writes it to disk without one")
-    _check_state(objective)
     return prepared
 
 
-def _loss(objective: Objective, batch: Batch) -> Loss:
-    loss = _call(objective, "loss", objective.loss, batch)
-    if not isinstance(loss, Loss) or not isinstance(loss.terms, Tensor):
-        fail(
-            objective,
-            f"`loss` must return Loss(terms, weight, metrics) with terms as a tensor; found {loss!r:.100}",
-        )
-    _check_weight(objective, loss)
-    counted = loss.terms if loss.weight is None else loss.terms[loss.weight > 0]
-    if not counted.isfinite().all():
-        fail(objective, "the terms have a number that is not finite")
-    for name, value in (loss.metrics or {}).items():
-        _check_metric(objective, loss, name, value)
-    _check_state(objective)
-    return loss
+def _losses(objective: Objective, batch: Batch) -> tuple[Loss, ...]:
+    losses = losses_of(objective, batch)
+    for loss in losses:
+        _check_weight(objective, loss)
+        counted = loss.terms if loss.weight is None else loss.terms[loss.weight > 0]
+        if not counted.isfinite().all():
+            fail(objective, "the terms have a number that is not finite")
+        for name, value in loss.averages().items():
+            counted = value.values if value.weight is None else value.values[value.weight > 0]
+            if not counted.isfinite().all():
+                fail(objective, f"the metric {name!r} has a number that is not finite")
+    return losses
 
 
 def _check_weight(objective: Objective, loss: Loss) -> None:
-    if loss.weight is None:
-        return
-    if not isinstance(loss.weight, Tensor) or loss.weight.shape != loss.terms.shape:
-        shape = tuple(loss.weight.shape) if isinstance(loss.weight, Tensor) else repr(loss.weight)
-        fail(
-            objective,
-            f"the terms have the shape {tuple(loss.terms.shape)}, and the weight {shape}; the shapes must be "
-            "the same",
-        )
-    if not loss.weight.isfinite().all() or (loss.weight < 0).any():
+    if loss.weight is not None and (not loss.weight.isfinite().all() or (loss.weight < 0).any()):
         fail(objective, "the weight has a number that is negative or not finite")
-
-
-def _check_metric(objective: Objective, loss: Loss, name: str, value: Any) -> None:
-    if not isinstance(value, Tensor):
-        fail(
-            objective,
-            f"the metric {name!r} is a {type(value).__name__}; expected a tensor with one value per item",
-        )
-    weight = loss.weight
-    counted = value if weight is None or weight.shape != value.shape else value[weight > 0]
-    if not counted.isfinite().all():
-        fail(objective, f"the metric {name!r} has a number that is not finite")
-
-
-def _call(objective: Objective, name: str, method: Callable[[Any], Any], argument: Any) -> Any:
-    """Return the method's answer; tell its failure as what is wrong with the method."""
-    try:
-        return method(argument)
-    except MissingSignal as error:  # before UserError, because a missing column is both
-        missing = "no column" in str(error)
-        hint = " Where the data has it, name it: check_objective(…, columns={…})." if missing else ""
-        fail(objective, f"in `{name}`, {first_line(error)}.{hint}", error)
-    except UserError:
-        raise
-    except Exception as error:
-        fail(objective, f"`{name}` failed with {type(error).__name__}: {error}", error)
-
-
-def _check_state(objective: Objective) -> None:
-    for name, value in objective.state.items():
-        if not isinstance(value, int | float):
-            fail(
-                objective,
-                f"state[{name!r}] is a {type(value).__name__}, but checkpoints hold plain numbers; write "
-                "float(…)",
-            )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from alignkit.objective import Objective
-from alignkit.signals import SIGNALS, signals_of
+from alignkit.objective import Objective, roles_of, roles_of_function
+from alignkit.signals import signals_of
 from alignkit.testing.cases import Case, make_case
 from alignkit.testing.computing import Layout, Outcome, compute, set_state
 from alignkit.testing.declarations import check_declarations, check_options
@@ -33,7 +33,8 @@ def check_objective(objective: Objective, *, columns: Collection[str] = ()) -> N
     - only declared signals are read;
     - padding, the order of completions and prompts, and the cut into micro-batches of whole prompts change
       neither loss nor gradient nor metrics;
-    - `prepare` of an OnlineObjective returns valid rollouts.
+    - `prepare` and `accept` of an OnlineObjective return what they must;
+    - `loss` does not change the state.
 
     It cannot know whether the mathematics is that of the paper.
 
@@ -97,7 +98,7 @@ def _check_gradients(objective: Objective, case: Case, once: Outcome) -> None:
     for name, gradient in once.gradients.items():
         if not gradient.isfinite().all():
             fail(objective, f"the gradient of batch.{name} is not finite")
-        if SIGNALS[name].per_token and gradient[~case.given.mask].any():
+        if gradient.ndim == 2 and gradient[~case.given.mask].any():
             fail(
                 objective,
                 f"gradient reaches batch.{name} at padding; {MASKING}",
@@ -105,9 +106,11 @@ def _check_gradients(objective: Objective, case: Case, once: Outcome) -> None:
 
 
 def _require_gradient(objective: Objective, role: str, reached: set[str]) -> None:
-    signals = signals_of(role, entropy=objective.entropy)
+    functions = objective.over_vocabulary.items()
+    over = [name for name, function in functions if role in roles_of_function(function)]
+    signals = {*signals_of(role, roles_of(objective)[role].kind, entropy=objective.entropy), *over}
     if reached.isdisjoint(signals):
-        names = " nor ".join(f"batch.{signal}" for signal in signals)
+        names = " nor ".join(f"batch.{signal}" for signal in sorted(signals))
         fail(
             objective,
             f"it trains {role!r}, but no gradient reaches {names}; use it in `loss` without detaching it, or "
@@ -117,7 +120,7 @@ def _require_gradient(objective: Objective, role: str, reached: set[str]) -> Non
 
 def _require_same(objective: Objective, once: Outcome, other: Outcome, way: _Way) -> None:
     for what, expected, found in (
-        ("Σ weight·terms", once.total, other.total),
+        ("Σ weight·terms ÷ Σ weight", once.total, other.total),
         ("Σ weight", once.weight, other.weight),
     ):
         if not _close(expected, found):

@@ -6,9 +6,17 @@ import json
 from collections.abc import Collection
 
 from alignkit.measure import Metric
-from alignkit.objective import Objective, OnlineObjective, Prompts
+from alignkit.objective import (
+    DATA,
+    Objective,
+    OnlineObjective,
+    Prompts,
+    roles_of,
+    roles_of_function,
+    sources_of,
+)
 from alignkit.registry import Plugin, require_objective
-from alignkit.signals import ROLES, TRAINABLE
+from alignkit.signals import POLICY, REFERENCE
 from alignkit.testing.failure import fail
 
 
@@ -27,30 +35,42 @@ def check_declarations(objective: Objective, columns: Collection[str]) -> None:
 
 
 def _check_roles(objective: Objective) -> None:
-    for declaration in ("trains", "reads"):
-        unknown = set(getattr(objective, declaration)) - set(ROLES)
+    known = roles_of(objective)
+    functions = {name: roles_of_function(one) for name, one in objective.over_vocabulary.items()}
+    named = {"trains": objective.trains, "reads": objective.reads}
+    named |= {f"over_vocabulary[{name!r}]": roles for name, roles in functions.items()}
+    for declaration, roles in named.items():
+        unknown = set(roles) - set(known)
         if unknown:
             fail(
                 objective,
-                f"`{declaration}` has the unknown role {min(unknown)!r}; known roles: {', '.join(ROLES)}",
+                f"`{declaration}` has the unknown role {min(unknown)!r}; known roles: {', '.join(known)}",
             )
-    if not objective.trains or set(objective.trains) - set(TRAINABLE):
-        trainable = ", ".join(TRAINABLE)
+    if not objective.trains or REFERENCE in objective.trains:
         fail(
             objective,
-            f"`trains` must name one or more of {trainable}; found {sorted(objective.trains)}",
+            f"`trains` must name one or more of {', '.join(sorted(set(known) - {REFERENCE}))}; found "
+            f"{sorted(objective.trains)}",
         )
-    if objective.entropy and "policy" not in {*objective.trains, *objective.reads}:
+    if objective.entropy and POLICY not in {*objective.trains, *objective.reads}:
         fail(objective, '`entropy` is of the policy, but neither `trains` nor `reads` has "policy"')
+    for role in known.values():
+        if role.shares is not None and role.shares not in {*objective.trains, *objective.reads}:
+            fail(
+                objective,
+                f"a role shares the adapter of {role.shares!r}, which is not in `trains` or `reads`",
+            )
 
 
 def _check_data(objective: Objective, columns: Collection[str]) -> None:
     data = type(objective).data
     online = isinstance(objective, OnlineObjective)
-    if online != issubclass(data, Prompts):
+    of_data = isinstance(objective, OnlineObjective) and DATA in sources_of(objective)
+    if (online and not of_data) != issubclass(data, Prompts):
         fail(
             objective,
-            f"data = {data.__name__}: an OnlineObjective learns from Prompts, and other objectives do not",
+            f"data = {data.__name__}: an OnlineObjective learns from Prompts, unless it takes completions "
+            "of the data in `samples_from`; no other objective does",
         )
     if online and "policy" not in {*objective.trains, *objective.reads}:
         fail(objective, 'the policy samples, but neither `trains` nor `reads` has "policy"')

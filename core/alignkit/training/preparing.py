@@ -10,35 +10,45 @@ from torch import Tensor
 
 from alignkit.batch import Rollouts
 from alignkit.errors import UserError
-from alignkit.objective import OnlineObjective
-from alignkit.run.checkpoint import require_numbers
-from alignkit.signals import signals_of
+from alignkit.objective import OnlineObjective, roles_of
+from alignkit.signals import OLD_LOGPS, POLICY, signal_name, signals_of
+from alignkit.training.calling import call
 
 
 @torch.no_grad()
 def prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
     """Return what the objective's `prepare` makes of the rollouts, checked, as `loss` will find it."""
-    prepared = objective.prepare(rollouts)
+    prepared = call(objective, "prepare", rollouts)
     check_prepared(objective, prepared)
-    require_numbers(objective.state, f"objective {objective.name!r}")
     return replace(prepared, signals=lasting(objective, prepared))
 
 
-def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
-    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T).
+def accepted(objective: OnlineObjective, rollouts: Rollouts, prompts: int) -> list[bool]:
+    """Return, for each prompt, whether the objective's `accept` takes its samples.
 
-    The mask of each completion must mark its first tokens, because only those are kept.
+    Raises UserError where the answer is anything but one truth value for each prompt.
     """
+    with objective.state.locked("accept"):
+        answer = call(objective, "accept", rollouts)
+    if not isinstance(answer, Tensor) or answer.dtype != torch.bool or answer.shape != (prompts,):
+        found = (
+            f"{answer.dtype} {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+        )
+        raise UserError(
+            f"`accept` returned {found}; expected a tensor of bool, ({prompts},)",
+            where=f"objective {objective.name!r}",
+            hint="Return one truth value for each prompt, in the order of `rollouts.group`.",
+        )
+    return answer.tolist()
+
+
+def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
+    """Refuse what `prepare` returned unless it is rollouts with finite tensors, (N,) or (N, T)."""
     name = objective.name
     if not isinstance(prepared, Rollouts):
         raise UserError(
             f"`prepare` of {name} must return rollouts, found {type(prepared).__name__}",
             hint="Return rollouts.with_(…) or .select(…).",
-        )
-    if (prepared.mask[:, 1:] & ~prepared.mask[:, :-1]).any():
-        raise UserError(
-            f"`prepare` of {name} gave a mask with a gap: a completion's tokens are its first ones",
-            hint="Give tokens that shall not count the weight 0 in `loss`; leave the mask as it is.",
         )
     for key, value in prepared.signals.items():
         if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
@@ -58,9 +68,10 @@ def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]
 
     Left out are the signals that trained roles compute anew; `logps` at sampling is called `old_logps`.
     """
-    trained = {name for role in objective.trains for name in signals_of(role, entropy=True)} - {"logps"}
+    roles, logps = roles_of(objective), signal_name(POLICY, "language-model")
+    trained = {name for role in objective.trains for name in signals_of(role, roles[role].kind, entropy=True)}
     return {
-        ("old_logps" if name == "logps" else name): value
+        (OLD_LOGPS if name == logps else name): value
         for name, value in prepared.signals.items()
-        if name not in trained
+        if name not in trained - {logps}
     }

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from alignkit.batch import Rollouts
+from alignkit.batch import Prompt, Rollouts
 from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.run.files import STATE, TENSORS, find_damage, write_text, write_verified
@@ -27,30 +27,27 @@ SIGNAL, COLUMN = "signal/", "column/"
 class PreparedBatch:
     """Rollouts as `loss` gets them.
 
-    prompts: the token ids of each prompt, which `rollouts.group` counts. groups: the completions by prompt,
-    without prompts of which nothing was kept; members: for each group, the places of its completions in the
-    tensors. metrics: of the batch. state: the objective's, after `prepare`.
+    groups: the completions by prompt, without prompts of which nothing was kept; members: for each group, the
+    places of its completions in the tensors. metrics: of the batch. state: the objective's, after `prepare`.
     """
 
     rollouts: Rollouts
-    prompts: list[list[int]]
     groups: tuple[Group, ...]
     members: tuple[Tensor, ...]
     metrics: dict[str, float]
     state: dict[str, float]
 
 
-def prepared_batch(
-    rollouts: Rollouts, prompts: list[list[int]], metrics: dict[str, float], state: dict[str, float]
-) -> PreparedBatch:
-    """Put the rollouts together by prompt."""
+def prepared_batch(rollouts: Rollouts, metrics: dict[str, float], state: dict[str, float]) -> PreparedBatch:
+    """Put the rollouts together by prompt. A completion ends with the last token that its mask marks."""
     groups, members = [], []
     for number in rollouts.group.unique().tolist():
         places = (rollouts.group == number).nonzero().squeeze(1)
         completions = tuple(rollouts.tokens[place][rollouts.mask[place]].tolist() for place in places)
-        groups.append(Group(prompts[number], completions))
+        prompt = rollouts.prompts[number]
+        groups.append(Group(prompt.tokens, completions, text=prompt.text))
         members.append(places)
-    return PreparedBatch(rollouts, prompts, tuple(groups), tuple(members), metrics, state)
+    return PreparedBatch(rollouts, tuple(groups), tuple(members), metrics, state)
 
 
 class RolloutFiles:
@@ -91,9 +88,15 @@ class RolloutFiles:
             for kind in (SIGNAL, COLUMN)
         }
         rollouts = Rollouts(
-            tensors["tokens"], tensors["mask"], tensors["group"], named[COLUMN], named[SIGNAL]
+            tensors["tokens"],
+            tensors["mask"],
+            tensors["group"],
+            named[COLUMN],
+            named[SIGNAL],
+            tuple(Prompt(**prompt) for prompt in about["prompts"]),
+            sources=tuple(about["sources"]),
         )
-        return prepared_batch(rollouts, about["prompts"], about["metrics"], about["state"])
+        return prepared_batch(rollouts, about["metrics"], about["state"])
 
     def write_batch(self, number: int, batch: PreparedBatch) -> None:
         """Write what was prepared of the batch."""
@@ -101,7 +104,12 @@ class RolloutFiles:
         tensors = {"tokens": rollouts.tokens, "mask": rollouts.mask, "group": rollouts.group}
         tensors |= {f"{SIGNAL}{name}": value for name, value in rollouts.signals.items()}
         tensors |= {f"{COLUMN}{name}": value for name, value in rollouts.columns.items()}
-        about = {"prompts": batch.prompts, "metrics": batch.metrics, "state": batch.state}
+        about = {
+            "prompts": [asdict(prompt) for prompt in rollouts.prompts],
+            "sources": rollouts.sources,
+            "metrics": batch.metrics,
+            "state": batch.state,
+        }
 
         def write(place: Path) -> None:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place / TENSORS)

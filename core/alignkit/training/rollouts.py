@@ -1,4 +1,4 @@
-"""Draws, scores and prepares batches of the policy's own samples; each serves some optimizer steps."""
+"""Draws, scores and prepares batches of samples for an online objective; each serves some optimizer steps."""
 
 from __future__ import annotations
 
@@ -6,46 +6,33 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.batch import Rollouts
+from alignkit.batch import REWARD_PART, Rollouts
 from alignkit.data.loading import Dataset
-from alignkit.data.order import step_indices, steps_per_epoch
+from alignkit.data.order import steps_per_epoch
 from alignkit.data.rows import Rows, batch_of
 from alignkit.errors import UserError
-from alignkit.example import Example, Group
+from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import OnlineObjective, updates_per_batch
+from alignkit.objective import OnlineObjective, overrides, sources_of, updates_per_batch
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.sampler import Sampler, Sampling
-from alignkit.sampling.decoding import decode
-from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
-from alignkit.training.preparing import prepare
+from alignkit.signals import POLICY
+from alignkit.training.drawing import DrawnSamples, RoundDrawer
+from alignkit.training.metrics import ACCEPTED, OPTIMIZED_REWARD, REWARDS
+from alignkit.training.preparing import accepted, prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
 
 ROUNDING = {torch.float32: 1e-3}
 """The mean difference of a log-probability that two ways of computing it may have, by the base's dtype."""
 HALF_ROUNDING = 0.05
 """The same for the dtypes of 16 bits."""
-
-
-@dataclass(frozen=True)
-class DrawnBatch:
-    """The samples of a batch by prompt, as text and as tokens, with the sampler's log-probabilities.
-
-    logps: [prompt][sample], one number per token. seconds: the time to draw them, or to read them.
-    """
-
-    examples: list[Example]
-    groups: list[Group]
-    logps: list[list[list[float]]]
-    seconds: float
 
 
 class RolloutSource:
@@ -71,13 +58,24 @@ class RolloutSource:
         budget: int,
         note: Callable[[str], None],
     ) -> None:
-        self.objective, self.prompts, self.sampler, self.scorer = objective, prompts, sampler, scorer
-        self.roles, self.budget, self.note = roles, budget, note
-        self.sampling = sampling
-        self.files, self.seed, self.batch_size = RolloutFiles(folder), seed, batch_size
+        self.objective, self.scorer, self.roles = objective, scorer, roles
+        self.budget, self.note, self.seed, self.batch_size = budget, note, seed, batch_size
+        self.files = RolloutFiles(folder)
+        self.drawer = RoundDrawer(
+            prompts,
+            sampler,
+            roles.base,
+            sampling=sampling,
+            sources=sources_of(objective),
+            files=self.files,
+            seed=seed,
+            batch_size=batch_size,
+        )
+        self.sources = tuple(sources_of(objective))
         self.names = tuple(sorted(name for name in objective.reads if not roles.roles[name].trainable))
         self.updates = updates_per_batch(objective)
         self.steps_per_epoch = steps_per_epoch(len(prompts), batch_size) * self.updates
+        self.steps = 1
         self.number = -1
         self.batch: PreparedBatch | None = None
 
@@ -87,7 +85,8 @@ class RolloutSource:
         return self._present.groups
 
     def open(self, steps: int, progress: Progress) -> None:
-        """Do nothing: each batch is drawn from the policy as it is then."""
+        """Remember the number of steps: each batch is drawn from the policy as it is then."""
+        self.steps = steps
 
     def begin(self, step: int) -> dict[str, float]:
         """Make the step's batch of rollouts, or read it from disk; return its metrics at its first step."""
@@ -95,8 +94,7 @@ class RolloutSource:
         if number != self.number:
             self.number, self.batch = number, self.files.read_batch(number) or self._make(number)
             if update == 0:  # later steps have the state from their checkpoint
-                self.objective.state.clear()
-                self.objective.state.update(self.batch.state)
+                self.objective.state.replace(self.batch.state)
         return self._present.metrics if update == 0 else {}
 
     def indices(self, step: int) -> list[int]:
@@ -127,62 +125,108 @@ class RolloutSource:
         return self.batch
 
     def _make(self, number: int) -> PreparedBatch:
-        """Make batch `number`: draw, decode, score, compute signals, prepare, write."""
-        samples = self._draw(number)
-        scores = self.scorer(samples.examples, samples.groups)
-        kept = _with_a_score(samples, scores, self.files.folder)
-        rollouts = self._with_signals(kept.groups, kept.rewards)
-        metrics = _metrics(samples, scores, rollouts)
-        if "logps" in rollouts.signals:
-            metrics["rollouts/sampler_difference"] = self._compare(rollouts, kept.logps, number)
-        prepared = prepare(self.objective, rollouts)
-        prompts = [group.prompt for group in kept.groups]
-        batch = prepared_batch(prepared, prompts, metrics, dict(self.objective.state))
+        """Make batch `number`: draw, score, accept, compute signals, prepare, write."""
+        collected = self._collect(number)
+        rollouts = self._rollouts(collected.kept, number)
+        metrics = collected.metrics | {OPTIMIZED_REWARD: _mean(rollouts.rewards)}
+        if len(rollouts):
+            rollouts = self._with_signals(rollouts, collected.kept.groups)
+            if "logps" in rollouts.signals:
+                metrics["rollouts/sampler_difference"] = self._compare(rollouts, number)
+            rollouts = prepare(self.objective, rollouts)
+        batch = prepared_batch(rollouts, metrics, dict(self.objective.state))
         self.files.write_batch(number, batch)
         return batch
 
-    def _draw(self, number: int) -> DrawnBatch:
-        """Return the samples of the batch; those of a killed run are read from disk."""
+    def _collect(self, number: int) -> _Collected:
+        """Draw and score rounds of prompts until enough of them are accepted."""
         began = time.perf_counter()
-        places = step_indices(self.seed, number, len(self.prompts), self.batch_size)
-        records = self.files.read_samples(number)
-        if records is None:
-            records = self._sample(number, places)
-            self.files.write_samples(number, records)
-        pairs = list(zip(records, places, strict=True))
-        return DrawnBatch(
-            [_text_of(record, self.prompts.examples[place]) for record, place in pairs],
-            [_tokens_of(record, self.prompts.groups[place]) for record, place in pairs],
-            [record["logps"] for record in records],
-            time.perf_counter() - began,
+        if not overrides(self.objective, "accept"):
+            samples = self.drawer.first_round(number)
+            seconds = time.perf_counter() - began
+            scores = self.scorer(samples.examples, samples.groups)
+            kept = _with_a_score(samples, scores, self.scorer)
+            if not kept.groups:
+                raise UserError(
+                    "the reward abstained from every sample",
+                    where=str(self.files.folder),
+                    hint="Check the reward.",
+                )
+            return _Collected(kept, _metrics(samples, scores, kept, seconds))
+        return self._collect_accepted(number, began)
+
+    def _collect_accepted(self, number: int, began: float) -> _Collected:
+        """Do the same for an objective that refuses prompts: others are drawn in their place."""
+        drawn, seconds = None, 0.0
+        chosen: list[int] = []  # places among all prompts that were drawn
+        for at in range(self.objective.max_rounds):
+            began = time.perf_counter()
+            samples = self.drawer.next_round(number, at, self.batch_size - len(chosen))
+            seconds += time.perf_counter() - began
+            if not len(samples):
+                break
+            scores = self.scorer(samples.examples, samples.groups)
+            kept = _with_a_score(samples, scores, self.scorer)
+            before = 0 if drawn is None else len(drawn.samples)
+            if kept.groups:
+                answers = accepted(self.objective, self._rollouts(kept, number), len(kept.groups))
+                chosen += [before + place for place, yes in zip(kept.places, answers, strict=True) if yes]
+            drawn = _Drawn(samples, scores) if drawn is None else drawn.with_(samples, scores)
+            if len(chosen) == self.batch_size:
+                break
+        assert drawn is not None
+        kept = _with_a_score(drawn.samples, drawn.scores, self.scorer).only(chosen)
+        if len(chosen) < self.batch_size:
+            self.note(
+                f"batch {number + 1} has {len(chosen)} of {self.batch_size} prompts: {self.objective.name} "
+                f"accepted no more of the {len(drawn.samples)} that were drawn"
+            )
+        metrics = _metrics(drawn.samples, drawn.scores, kept, seconds)
+        return _Collected(kept, metrics | {ACCEPTED: len(chosen) / len(drawn.samples)})
+
+    def _rollouts(self, kept: _Scored, number: int) -> Rollouts:
+        """Return the rollouts with all that is known before any role is computed, on the CPU."""
+        batch, _ = batch_of(kept.groups or [Group([0], ([0],), {})])
+        signals = {
+            "rewards": torch.tensor(kept.rewards, dtype=torch.float32),
+            "sampler_logps": _per_token(kept.logps, batch.mask.shape[1]),
+            "source": torch.tensor(kept.sources, dtype=torch.long),
+            **{
+                f"{REWARD_PART}{name}": torch.tensor(numbers, dtype=torch.float32)
+                for name, numbers in kept.parts.items()
+            },
+        }
+        if kept.token_rewards is not None:
+            signals["token_rewards"] = _per_token(kept.token_rewards, batch.mask.shape[1])
+        count = len(kept.rewards)
+        return Rollouts(
+            batch.tokens[:count],
+            batch.mask[:count],
+            batch.group[:count],
+            {name: column[:count] for name, column in batch.columns.items()},
+            signals,
+            batch.prompts if kept.groups else (),
+            number * self.updates,
+            self.steps,
+            self.sources,
         )
 
-    def _sample(self, number: int, places: list[int]) -> list[dict[str, Any]]:
-        """Sample completions of the prompts at `places` and decode them, once."""
-        examples = [self.prompts.examples[place] for place in places]
-        groups = [self.prompts.groups[place] for place in places]
-        settings = replace(self.sampling, step=number)
-        tokens = [group.prompt for group in groups]
-        drawn = self.sampler.sample("policy", tokens, settings, numbers=places)
-        examples, groups = decode(self.roles.base, examples, groups, drawn)
-        logps = [[sample.logps for sample in samples] for samples in drawn]
-        return [_record(*parts) for parts in zip(examples, groups, logps, strict=True)]
-
-    def _with_signals(self, groups: Sequence[Group], rewards: list[float]) -> Rollouts:
-        """Return the rollouts with the rewards and every declared role's signals, on the CPU."""
-        batch, _ = batch_of(groups)
+    def _with_signals(self, rollouts: Rollouts, groups: Sequence[Group]) -> Rollouts:
+        """Add every declared role's signals."""
         names = sorted({*self.objective.trains, *self.objective.reads})
         entropy = self.objective.entropy
-        signals = compute_signals(self.roles, groups, names, self.budget, entropy=entropy)
-        signals["rewards"] = torch.tensor(rewards, dtype=torch.float32)
-        return Rollouts(batch.tokens, batch.mask, batch.group, batch.columns, signals)
+        return rollouts.with_(**compute_signals(self.roles, groups, names, self.budget, entropy=entropy))
 
-    def _compare(self, rollouts: Rollouts, at_sampling: list[float], number: int) -> float:
+    def _compare(self, rollouts: Rollouts, number: int) -> float:
         """Return the mean difference between the sampler's log-probabilities and the trainer's.
 
         The first batch shows a note if rounding cannot explain the difference.
         """
-        difference = float((rollouts.logps[rollouts.mask] - torch.tensor(at_sampling)).abs().mean())
+        own = torch.ones(len(rollouts), dtype=torch.bool)
+        if len(self.sources) > 1:
+            own = rollouts.sampled_from(POLICY)
+        sampled = rollouts.mask & own[:, None]
+        difference = _mean((rollouts.logps - rollouts.sampler_logps)[sampled].abs())
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:
             self.note(
@@ -195,59 +239,106 @@ class RolloutSource:
 
 @dataclass(frozen=True)
 class _Scored:
-    """The samples that have a score; prompts without any are left out. logps: of all kept tokens."""
+    """Samples that have a score, by prompt; prompts without any are left out.
 
+    places: the prompts' places among those that were drawn. Everything else is as [completion] over all
+    prompts: rewards, parts (each summed reward by itself), token_rewards and logps (one number per token),
+    and sources.
+    """
+
+    places: list[int]
     groups: list[Group]
     rewards: list[float]
-    logps: list[float]
+    parts: dict[str, list[float]]
+    token_rewards: list[list[float]] | None
+    logps: list[list[float]]
+    sources: list[int]
+
+    def only(self, places: Sequence[int]) -> _Scored:
+        """Return the prompts at these places alone."""
+        wanted, kept, at = set(places), [], 0
+        for place, group in zip(self.places, self.groups, strict=True):
+            end = at + len(group.completions)
+            kept += range(at, end) if place in wanted else ()
+            at = end
+        chosen = [(p, g) for p, g in zip(self.places, self.groups, strict=True) if p in wanted]
+        return _Scored(
+            [place for place, _ in chosen],
+            [group for _, group in chosen],
+            [self.rewards[i] for i in kept],
+            {name: [numbers[i] for i in kept] for name, numbers in self.parts.items()},
+            None if self.token_rewards is None else [self.token_rewards[i] for i in kept],
+            [self.logps[i] for i in kept],
+            [self.sources[i] for i in kept],
+        )
 
 
-def _with_a_score(samples: DrawnBatch, scores: Scores, where: Path) -> _Scored:
-    """Leave out samples of which a reward abstained. Raises UserError where nothing is left."""
-    groups, rewards, logps = [], [], []
-    for group, of_prompt, totals in zip(samples.groups, samples.logps, scores.total, strict=True):
-        kept = [place for place, total in enumerate(totals) if total is not None]
+@dataclass(frozen=True)
+class _Drawn:
+    """All rounds of a batch so far, with their scores."""
+
+    samples: DrawnSamples
+    scores: Scores
+
+    def with_(self, samples: DrawnSamples, scores: Scores) -> _Drawn:
+        """Add a round."""
+        return _Drawn(self.samples + samples, self.scores + scores)
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """The samples of a batch, and what is reported of them."""
+
+    kept: _Scored
+    metrics: dict[str, float]
+
+
+def _with_a_score(samples: DrawnSamples, scores: Scores, scorer: Scorer) -> _Scored:
+    """Leave out samples of which a reward abstained."""
+    names = [weighted.name for weighted in scorer.rewards]
+    found = _Scored([], [], [], {name: [] for name in names}, None, [], [])
+    tokens: list[list[float]] = []
+    for place, (group, totals) in enumerate(zip(samples.groups, scores.total, strict=True)):
+        kept = [at for at, total in enumerate(totals) if total is not None]
         if not kept:
             continue
-        completions = tuple(group.completions[place] for place in kept)
-        finished = tuple(group.columns["finished"][place] for place in kept)
-        groups.append(Group(group.prompt, completions, {"finished": finished}))
-        rewards += [total for total in totals if total is not None]
-        logps += [logp for place in kept for logp in of_prompt[place]]
-    if not groups:
-        raise UserError("the reward abstained from every sample", where=str(where), hint="Check the reward.")
-    return _Scored(groups, rewards, logps)
+        found.places.append(place)
+        found.groups.append(_select(group, kept))
+        found.rewards.extend(total for total in totals if total is not None)
+        for name in names:
+            found.parts[name].extend(scores.each[name][place][at] or 0.0 for at in kept)
+        found.logps.extend(samples.logps[place][at] for at in kept)
+        found.sources.extend(samples.sources[place][at] for at in kept)
+        if scores.token_rewards is not None:
+            tokens += [scores.token_rewards[place][at] or [] for at in kept]
+    return found if scores.token_rewards is None else replace(found, token_rewards=tokens)
 
 
-def _metrics(samples: DrawnBatch, scores: Scores, rollouts: Rollouts) -> dict[str, float]:
+def _select(group: Group, kept: Sequence[int]) -> Group:
+    columns = {name: tuple(values[at] for at in kept) for name, values in group.columns.items()}
+    return replace(group, completions=tuple(group.completions[at] for at in kept), columns=columns)
+
+
+def _metrics(samples: DrawnSamples, scores: Scores, kept: _Scored, seconds: float) -> dict[str, float]:
     lengths = [len(tokens) for group in samples.groups for tokens in group.completions]
     finished = [value for group in samples.groups for value in group.columns["finished"]]
+    scored = sum(total is not None for totals in scores.total for total in totals)
     return {
         **{f"{REWARDS}{name}": mean for name, mean in scores.means().items()},
-        OPTIMIZED_REWARD: float(rollouts.rewards.mean()),
         "rollouts/length": sum(lengths) / len(lengths),
         "rollouts/finished": sum(finished) / len(finished),
-        "rollouts/abstained": 1 - len(rollouts) / len(lengths),
-        "rollouts/seconds": samples.seconds,
+        "rollouts/abstained": 1 - scored / len(lengths),
+        "rollouts/seconds": seconds,
     }
 
 
-def _record(example: Example, group: Group, logps: list[list[float]]) -> dict[str, Any]:
-    """Write a prompt's samples for people to read, and for a killed run to go on with."""
-    return {
-        "prompt": example.prompt,
-        "completions": list(example.completions),
-        "finished": [bool(value) for value in group.columns["finished"]],
-        "tokens": list(group.completions),
-        "logps": logps,
-    }
+def _per_token(rows: Sequence[Sequence[float]], width: int) -> Tensor:
+    """Return numbers per token of each completion, padded with zeros to (N, width)."""
+    found = torch.zeros(len(rows), width)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = torch.tensor(row)
+    return found
 
 
-def _text_of(record: dict[str, Any], prompt: Example) -> Example:
-    finished = {"finished": tuple(map(float, record["finished"]))}
-    return replace(prompt, completions=tuple(record["completions"]), columns=finished)
-
-
-def _tokens_of(record: dict[str, Any], prompt: Group) -> Group:
-    finished = {"finished": tuple(map(float, record["finished"]))}
-    return replace(prompt, completions=tuple(record["tokens"]), columns=finished)
+def _mean(values: Tensor) -> float:
+    return float(values.mean()) if values.numel() else 0.0

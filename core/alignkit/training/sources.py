@@ -14,7 +14,7 @@ from alignkit.example import Group
 from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective
+from alignkit.objective import Objective, overrides
 from alignkit.progress import Progress
 from alignkit.recipe import Training
 
@@ -22,11 +22,13 @@ from alignkit.recipe import Training
 class Source(Protocol):
     """Gives the groups of each step, and the signals that are already known.
 
-    names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once.
+    names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once. sources:
+    from where the completions came, by name; empty for the data's own.
     """
 
     names: tuple[str, ...]
     steps_per_epoch: int
+    sources: tuple[str, ...]
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -56,6 +58,8 @@ class Source(Protocol):
 
 class FixedSource:
     """Data that does not change: shuffled anew in each epoch, signals of frozen roles computed once."""
+
+    sources = ()
 
     def __init__(self, groups: Sequence[Group], cache: FrozenSignals, seed: int, batch_size: int) -> None:
         self.groups, self.cache, self.seed, self.batch_size = groups, cache, seed, batch_size
@@ -95,7 +99,13 @@ def fixed_source(
     note: Callable[[str], None],
 ) -> FixedSource:
     """Make the source of an objective's groups; `folder` keeps the signals of roles that it only reads."""
-    frozen = sorted(role for role in objective.reads if not roles.roles[role].trainable)
+    frozen = sorted(role for role in objective.reads if _is_frozen(roles, role, objective))
     budget = forward_budget(settings.micro_batch_tokens)
     cache = FrozenSignals(folder, roles, frozen, groups, budget, note)
     return FixedSource(groups, cache, seed, settings.batch_size)
+
+
+def _is_frozen(roles: Roles, name: str, objective: Objective) -> bool:
+    """Tell whether a role's signals over the data never change, and are computed of the data as it is."""
+    role = roles.roles[name]
+    return not role.trainable and role.following is None and not overrides(objective, "arrange")

@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 from alignkit.errors import UserError
 from alignkit.measure import Metric
-from alignkit.objective import Objective, OnlineObjective
+from alignkit.objective import Objective, OnlineObjective, trained_by
 from alignkit.recipe import DataEntry, Recipe, Term, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
 from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once
 from alignkit.run.manifest import TermInputs
-from alignkit.signals import TRAINABLE
 from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
+from alignkit.stages.train.bindings import PlannedRole, plan_roles
 from alignkit.training.metrics import metrics_of
 
 WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
@@ -51,12 +51,14 @@ class PlannedTerm:
 class PlannedTrain(PlannedStage[Train]):
     """A stage that trains roles on the weighted sum of its objectives.
 
-    rewards: what online objectives maximize, or the reward model that an objective reads. watch: rewards that
-    are only measured. held_out: a data entry of the stage's own.
+    roles: all that the objectives name, those first whose adapter others share. rewards: what online
+    objectives maximize, or the reward model that an objective reads. watch: rewards that are only measured.
+    held_out: a data entry of the stage's own.
     """
 
     verb: ClassVar[str] = "train"
     objectives: tuple[PlannedTerm, ...]
+    roles: tuple[PlannedRole, ...] = ()
     rewards: Rewards = ()
     watch: Rewards = ()
     held_out: DataEntry | None = None
@@ -67,14 +69,9 @@ class PlannedTrain(PlannedStage[Train]):
         return any(term.online for term in self.objectives)
 
     @property
-    def trains(self) -> frozenset[str]:
-        """Return the roles that get gradients."""
-        return frozenset(role for term in self.objectives for role in term.objective.trains)
-
-    @property
-    def reads_only(self) -> frozenset[str]:
-        """Return the roles that are computed without gradient."""
-        return frozenset(role for term in self.objectives for role in term.objective.reads) - self.trains
+    def prompts(self) -> frozenset[str]:
+        """Return the columns of the data that roles read completions after."""
+        return frozenset(role.prompt for role in self.roles if role.prompt is not None)
 
     @property
     def line(self) -> str:
@@ -87,7 +84,8 @@ class PlannedTrain(PlannedStage[Train]):
             f", starting from {wanted.start}" if wanted.start else "",
             f": {wanted.steps} steps" if wanted.steps else f": {wanted.epochs:g} epochs",
             f" of {wanted.batch_size} groups, learning rate {wanted.learning_rate:g}",
-            f", trains {', '.join(sorted(self.trains))}",
+            f", trains {', '.join(role.name for role in self.roles if role.trainable)}",
+            *(f", {role}" for role in self.roles if role.name in wanted.roles),
         ]
         return "".join(parts)
 
@@ -110,7 +108,7 @@ class PlannedTrain(PlannedStage[Train]):
                 term.objective.name,
                 term.weight,
                 term.on,
-                tuple(sorted(term.objective.trains)),
+                {name: role.kind for name, role in trained_by(term.objective).items()},
                 term.objective.model_dump(mode="json"),
             )
             for term in self.objectives
@@ -141,7 +139,9 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
     for term in terms:
         if isinstance(term.objective, OnlineObjective):
             _require_samples(term.objective, settings, registry, where)
-    reads_model = any("reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms)
+    reads_model = "reward" not in settings.roles and any(
+        "reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms
+    )
     _require_use_of_rewards(settings, terms, reads_model, where)
     rewards = find_rewards(settings.reward, recipe, registry, f"{where}.reward")
     if reads_model and sum(reward.is_model for reward in rewards) != 1:
@@ -152,8 +152,10 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
         )
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
+    objectives = [term.objective for term in terms]
+    roles = plan_roles(objectives, settings, rewards, recipe, registry, where)
     needs = tuple(recipe.needs(settings))
-    return PlannedTrain(name, settings, needs, terms, rewards, watch, held_out)
+    return PlannedTrain(name, settings, needs, terms, roles, rewards, watch, held_out)
 
 
 def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTerm:
@@ -164,7 +166,7 @@ def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTe
         raise UserError(
             "the objective trains no role",
             where=f"{where}.{term.objective}",
-            hint=f"Declare `trains`: one or more of {', '.join(TRAINABLE)}.",
+            hint="Declare `trains`: one or more roles, such as policy, reward or value.",
         )
     return PlannedTerm(objective, term.weight, term.on or on)
 

@@ -1,0 +1,67 @@
+"""Defines the numbers that a plugin remembers between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+
+from alignkit.errors import UserError
+
+
+class State(MutableMapping[str, float]):
+    """Numbers by name, which checkpoints carry. They can be locked for a while.
+
+    Raises UserError where anything but a number is written, and where something is written while it is
+    locked.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, float] = {}
+        self._locked_in: str | None = None
+
+    def __getitem__(self, name: str) -> float:
+        return self._numbers[name]
+
+    def __setitem__(self, name: str, value: float) -> None:
+        self._require_unlocked(name)
+        if not isinstance(value, int | float):
+            raise UserError(
+                f"state[{name!r}] is a {type(value).__name__}; checkpoints hold numbers",
+                hint=f"Keep a number: self.state[{name!r}] = float(…).",
+            )
+        self._numbers[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        self._require_unlocked(name)
+        del self._numbers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        return repr(self._numbers)
+
+    def replace(self, numbers: dict[str, float]) -> None:
+        """Remember `numbers` and nothing else."""
+        self.clear()
+        self.update(numbers)
+
+    @contextmanager
+    def locked(self, method: str) -> Iterator[None]:
+        """Refuse every change for a while. method: what is running, for the message."""
+        before, self._locked_in = self._locked_in, method
+        try:
+            yield
+        finally:
+            self._locked_in = before
+
+    def _require_unlocked(self, name: str) -> None:
+        if self._locked_in is not None:
+            raise UserError(
+                f"state[{name!r}] is changed in `{self._locked_in}`, where it can only be read: evaluation "
+                "calls it too, and must not change training",
+                hint="Write the state in `prepare`, `begin_step` or `end_step`.",
+            )
