@@ -160,7 +160,12 @@ class Batch:
         unbiased: divide by the group's size less one. It is 0 where a completion is alone in its group.
         """
         squared = self.group_sum((values - self.group_mean(values)).square())
-        return (squared / (self.group_size(values) - unbiased).clamp(min=1)).sqrt()
+        return (squared / (self.group_size(values) - int(unbiased)).clamp(min=1)).sqrt()
+
+    def of_groups(self, values: Tensor) -> Tensor:
+        """Return one number for each group, (G,), of numbers, (N,), that are equal within a group."""
+        found = values.new_zeros(int(self.group.max()) + 1)
+        return found.index_copy_(0, self.group, values)
 
     def group_size(self, like: Tensor) -> Tensor:
         """Return, for each completion, how many completions its group has: (N,), of the dtype of `like`."""

@@ -1,7 +1,7 @@
 """Measures alignkit beside TRL: each run a process of its own, the two sides in turn; prints ratios of
 medians with their spread.
 
-    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles] [--repeats
+    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles vocabulary] [--repeats
     3] [--json FILE]
 
 Model: the bundled one in NF4, LoRA r = 16 on all linear layers, AdamW, 4 pairs (8 demonstrations) a step, at
@@ -38,7 +38,7 @@ ASKED = {
     "rloo": (2.5, 0.6),
     "ppo": (3.0, 0.4),
 }
-ALONE = {"group-cost": "group_cost.py", "roles": "roles_memory.py"}
+ALONE = {"group-cost": "group_cost.py", "roles": "roles_memory.py", "vocabulary": "vocabulary_memory.py"}
 COLUMNS = (
     "work",
     "alignkit",

@@ -126,7 +126,7 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path):
     roles.load("reward", state)
     assert torch.equal(roles.state("reward")[HEAD_KEY], state[HEAD_KEY])
     headless = {key: value for key, value in state.items() if key != HEAD_KEY}
-    with pytest.raises(UserError, match="the saved reward has no head"):
+    with pytest.raises(UserError, match="the saved adapter has no head"):
         roles.load("reward", headless)
     roles.load("reward", headless, partial=True)
     first, *_ = headless

@@ -14,9 +14,13 @@ from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
 
 
-def test_rows_are_laid_out_as_the_base_can_take_them():
-    assert tiny_roles().rows is tree_rows
-    assert tiny_roles(trees=False).rows is flat_rows
+def test_rows_are_laid_out_as_the_base_can_take_them(rng):
+    groups = random_groups(rng)
+    for trees, layout in ((True, tree_rows), (False, flat_rows)):
+        found, expected = tiny_roles(trees=trees).rows(groups), layout(groups)
+        assert torch.equal(found.input_ids, expected.input_ids)
+        assert torch.equal(found.predicting, expected.predicting)
+        assert (found.trees is not None) == trees
 
 
 def test_fresh_roles_are_a_function_of_the_seed():
@@ -45,7 +49,7 @@ def test_a_role_of_another_name_is_of_the_kind_that_is_given(rng):
         roles.add(name, kind="reward", trainable=True)
     shake(roles, "reward-a")
     rows = roles.rows(random_groups(rng))
-    scores = [role_signals(roles, name, rows)["scores"] for name in ("reward-a", "reward-b")]
+    scores = [role_signals(roles, name, rows)[f"{name}_scores"] for name in ("reward-a", "reward-b")]
     assert scores[0].abs().max() > 0
     assert not scores[1].any(), "its head is fresh"
 

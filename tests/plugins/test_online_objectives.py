@@ -87,12 +87,12 @@ def test_micro_batches_leave_the_loss_its_gradient_and_the_metrics_the_same(obje
     total, weight = sums(whole)
     gradients = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
     averages, parts = Averages(), Averages()
-    averages.add_loss(whole)
+    averages.add([whole])
     part_total, part_weight, part_gradients = 0.0, 0.0, [0.0, 0.0]
     for index in torch.randperm(len(prepared), generator=torch.Generator().manual_seed(seed)).split(3):
         loss = objective.loss(batch.select(index))
         found, share = sums(loss)
-        parts.add_loss(loss)
+        parts.add([loss])
         part_total, part_weight = part_total + found.detach(), part_weight + share
         for n, gradient in enumerate(
             torch.autograd.grad(found, leaves, allow_unused=True, retain_graph=True)
@@ -112,4 +112,5 @@ def test_prepare_keeps_the_precision_of_the_rollouts(objective):
     assert {tensor.dtype for tensor in prepared.signals.values()} == {torch.float32}
     current = {name: tensor.float() for name, tensor in present(prepared).items()}
     loss = objective.loss(at_loss(prepared, **current))
-    assert {tensor.dtype for tensor in (loss.terms, *loss.metrics.values())} == {torch.float32}
+    metrics = [average.values for average in loss.averages().values()]
+    assert {tensor.dtype for tensor in (loss.terms, *metrics)} == {torch.float32}

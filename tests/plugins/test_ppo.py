@@ -239,7 +239,8 @@ def test_without_a_target_the_coefficient_stays():
 def test_the_metrics_add_up():
     objective = ProximalPolicyOptimization(missing_eos_penalty=1.0)
     prepared = objective.prepare(random_rollouts(2))
-    metrics = objective.loss(at_loss(prepared, **moved(prepared))).metrics
+    averages = objective.loss(at_loss(prepared, **moved(prepared))).averages()
+    metrics = {name: average.values for name, average in averages.items()}
     kl = ((prepared.logps - prepared.reference_logps) * prepared.mask).sum(-1)
     torch.testing.assert_close(metrics["objective/kl"], kl)
     torch.testing.assert_close(metrics["objective/non_score_reward"], -0.05 * kl)

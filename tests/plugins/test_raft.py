@@ -60,8 +60,8 @@ def test_the_loss_is_the_mean_surprise_of_the_kept_tokens():
         at_loss(prepared, logps=torch.tensor([[-1.0, -2.0], [-4.0, -8.0]]).double())
     )
     assert float(mean(loss)) == (1 + 2 + 4 + 8) / 4
-    assert loss.metrics["objective/scores"].tolist() == [1.0, 2.0]
-    assert loss.metrics["objective/scores_all"].tolist() == [1.0, 1.0]
+    assert loss.metrics["objective/scores"].values.tolist() == [1.0, 2.0]
+    assert loss.metrics["objective/scores_all"].values.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("over", ["prompt", "batch"])

@@ -87,7 +87,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(registry, path, words):
 
 def test_keys_that_stand_in_several_places_are_listed_in_one(registry):
     (train,) = find_keys("stages.train", registry)
-    assert [key.name for key in train.keys] == ["train", "on", "start", "reward", "watch"]
+    assert [key.name for key in train.keys] == ["train", "on", "start", "roles", "reward", "watch"]
     assert train.listed_at == "training"
     assert "learning_rate" in {key.name for key in train.further}
     (sampling,) = find_keys("training.sampling", registry)

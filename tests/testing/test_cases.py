@@ -5,7 +5,7 @@ import torch
 from made_objectives import Sound, SoundOnline, offline, summed
 
 from alignkit import Demonstrations, Loss, Preferences
-from alignkit.signals import SIGNALS
+from alignkit.signals import BUILT_IN, KINDS, signals_of
 from alignkit.testing import check_objective
 from alignkit.testing.cases import GROUPS, make_case, padded
 
@@ -26,7 +26,14 @@ def test_what_is_known_before_loss_and_what_is_trained_are_what_is_declared():
 
     assert set(offline_case.given.signals) == {"reference_logps"}
     assert set(offline_case.leaves) == {"logps", "entropy"}
-    assert set(online_case.given.signals) == {"logps", "rewards"}
+    assert set(online_case.given.signals) == {
+        "logps",
+        "rewards",
+        "reward_parts/first",
+        "reward_parts/second",
+        "sampler_logps",
+        "source",
+    }
     assert set(online_case.leaves) == {"logps"}
 
 
@@ -40,9 +47,14 @@ def test_every_signal_that_a_role_computes_can_be_made():
     case = make_case(everything, 0, ())
     found = {**case.given.signals, **case.leaves}
 
-    assert set(found) == {name for name, signal in SIGNALS.items() if not signal.sampling_only}
+    per_token = {
+        signal: KINDS[role.kind].per_token
+        for name, role in BUILT_IN.items()
+        for signal in signals_of(name, role.kind, entropy=True)
+    }
+    assert set(found) == set(per_token)
     for name, value in found.items():
-        assert value.shape == (case.given.mask.shape if SIGNALS[name].per_token else case.given.group.shape)
+        assert value.shape == (case.given.mask.shape if per_token[name] else case.given.group.shape)
         if value.ndim == 2:
             assert not value[~case.given.mask].any()
 

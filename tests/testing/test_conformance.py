@@ -68,7 +68,7 @@ LOSSES = {
     ),
     "a mean over padded length": (
         lambda b: Loss(-(b.logps * b.mask).mean(-1)),
-        "Σ weight·terms is .* with more padding",
+        "Σ weight·terms ÷ Σ weight is .* with more padding",
     ),
     "a metric over padded length": (
         lambda b: Loss(-summed(b), metrics={"m": (b.logps * b.mask).mean(-1)}),
@@ -76,7 +76,7 @@ LOSSES = {
     ),
     "the order of completions": (
         lambda b: Loss(-summed(b) * torch.arange(1, len(b) + 1)),
-        "Σ weight·terms is .* in another order; .*batch.group",
+        "Σ weight·terms ÷ Σ weight is .* in another order; .*batch.group",
     ),
     "the number of a prompt": (lambda b: Loss(-summed(b) * (b.group == 0)), "in another order"),
     "a mean over the batch": (lambda b: Loss(-summed(b).mean()), "in micro-batches"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignkit import Rollouts, UserError
+from alignkit import Prompt, Rollouts, UserError
 from alignkit.training.rollout_files import RolloutFiles, prepared_batch
 
 MASK = torch.tensor([[True, True], [True, False], [True, True]])
@@ -16,15 +16,17 @@ def batch():
         torch.tensor([0, 2, 2]),
         {"finished": torch.tensor([1.0, 0.0, 1.0])},
         {"old_logps": -MASK.float(), "advantages": torch.tensor([0.5, -0.5, 1.0])},
+        prompts=(Prompt([3], "three"), Prompt([4]), Prompt([3, 4], [{"role": "user", "content": "both"}])),
+        sources=("policy", "data"),
     )
-    return prepared_batch(rollouts, [[3], [4], [3, 4]], {"rollouts/reward": 0.25}, {"baseline": 2.0})
+    return prepared_batch(rollouts, {"rollouts/reward": 0.25}, {"baseline": 2.0})
 
 
 def test_completions_are_put_together_by_prompt_and_prompts_without_any_are_gone():
     found = batch()
-    assert [(group.prompt, group.completions) for group in found.groups] == [
-        ([3], ([5, 1],)),
-        ([3, 4], ([6], [7, 1])),
+    assert [(group.prompt, group.text, group.completions) for group in found.groups] == [
+        ([3], "three", ([5, 1],)),
+        ([3, 4], [{"role": "user", "content": "both"}], ([6], [7, 1])),
     ]
     assert [places.tolist() for places in found.members] == [[0], [1, 2]]
 
@@ -36,6 +38,8 @@ def test_a_batch_is_read_back_as_it_was_written(tmp_path):
     found = files.read_batch(4)
     assert found is not None
     assert (found.groups, found.metrics, found.state) == (written.groups, written.metrics, written.state)
+    assert found.rollouts.prompts == written.rollouts.prompts
+    assert found.rollouts.sources == ("policy", "data")
     for name, value in {**written.rollouts.signals, **written.rollouts.columns}.items():
         assert torch.equal(getattr(found.rollouts, name), value)
 

@@ -10,8 +10,9 @@ from tiny_models import shake, tiny_roles
 from tiny_training import TinyTerms
 
 from alignkit import Group, OnlineObjective, Prompts, UserError
+from alignkit.models import computing
 from alignkit.recipe import Training
-from alignkit.training import trainer as trainer_module
+from alignkit.rewards.scoring import Scorer
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
 from alignkit_reinforce import Reinforce
@@ -104,13 +105,14 @@ def test_the_activations_of_all_trained_roles_together_stay_within_the_budget(
     # A prompt with its samples has at most 24 tokens, 17 where two roles train.
     trainer = longer(fresh(objective), tmp_path, budget=40, steps=1)
     widths = []
-    computed = trainer_module.role_signals
+    computed = computing.hidden_states
 
-    def record(roles, name, rows, **options):
-        widths.append(rows.input_ids.numel())
-        return computed(roles, name, rows, **options)
+    def record(model, rows):
+        if torch.is_grad_enabled():
+            widths.append(rows.input_ids.numel())
+        return computed(model, rows)
 
-    monkeypatch.setattr(trainer_module, "role_signals", record)
+    monkeypatch.setattr(computing, "hidden_states", record)
     trainer.run()
     roles = len(objective.trains)
     micro_batches = [sum(widths[i : i + roles]) for i in range(0, len(widths), roles)]
@@ -146,9 +148,9 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
             return counted
 
         if phase == "sampling":
-            source.sampler.sample = dying(source.sampler.sample)
+            source.drawer.sampler.sample = dying(source.drawer.sampler.sample)
         elif phase == "scoring":
-            source.scorer = dying(source.scorer)
+            monkeypatch.setattr(Scorer, "__call__", dying(Scorer.__call__))
         elif phase == "prepare":
             monkeypatch.setattr(type(objective_now), "prepare", dying(type(objective_now).prepare))
         else:
@@ -156,7 +158,7 @@ def test_killed_in_any_phase_and_run_again_it_ends_with_the_same_bits_and_sample
         with suppress(Killed):
             trainer.run()
         monkeypatch.undo()
-        sampled += source.sampler.calls
+        sampled += source.drawer.sampler.calls
     assert trainer.display.notes or phase != "step"
     for name, weight in weights(whole).items():
         assert torch.equal(weight, trainer.parameters[name]), name
@@ -220,21 +222,24 @@ def test_a_reward_that_abstains_from_everything_is_told(tmp_path):
 def test_a_batch_of_which_nothing_is_kept_is_a_step_without_update(tmp_path):
     trainer = longer(RewardRankedFineTuning(samples_per_prompt=2, above=1e9), tmp_path, steps=2)
     before = weights(trainer)
-    trainer.run()
+    with pytest.raises(UserError, match="nothing was learned: in none of the 2 steps"):
+        trainer.run()
+    assert [line["grad_norm"] for line in lines(tmp_path)] == [0.0, 0.0]
     for name, weight in before.items():
         assert torch.equal(weight, trainer.parameters[name])
 
 
 def test_a_sampler_of_another_model_is_reported(tmp_path):
     trainer = longer(Reinforce(samples_per_prompt=2), tmp_path, steps=1)
-    sampler = trainer.terms[0].source.sampler
+    sampler = trainer.terms[0].source.drawer.sampler
     inner = sampler.sample
 
     def sample_elsewhere(*arguments, **options):
+        before = weights(trainer)
         shake(trainer.roles, "policy", seed=5)
         drawn = inner(*arguments, **options)
-        for parameter in trainer.roles.parameters("policy").values():
-            parameter.data.zero_()
+        for name, weight in before.items():
+            trainer.parameters[name].data.copy_(weight)
         return drawn
 
     sampler.sample = sample_elsewhere
@@ -275,5 +280,5 @@ def test_a_state_that_no_checkpoint_carries_is_told_at_once(tmp_path):
             self.state["mean"] = rollouts.rewards.mean()
             return rollouts
 
-    with pytest.raises(UserError, match="keeps 'mean' in its state, a Tensor; numbers are expected"):
+    with pytest.raises(UserError, match=r"state\['mean'\] is a Tensor; checkpoints hold numbers"):
         longer(Keeping(), tmp_path, steps=1).run()

@@ -14,7 +14,7 @@ from alignkit import Loss, Objective, Preferences, UserError
 from alignkit.models import computing
 from alignkit.recipe import Training
 from alignkit.run.metrics import read_metrics
-from alignkit.training import trainer as trainer_module
+from alignkit.training import batches
 from alignkit.training.interruption import Interrupted
 from alignkit_bradley_terry import BradleyTerry
 from alignkit_dpo import DirectPreferenceOptimization
@@ -98,11 +98,11 @@ def test_cached_reference_log_probabilities_are_read_back_not_computed_again(tmp
     again = trainer(tmp_path)
     computed = computing.role_signals
 
-    def other_than_the_reference(roles, name, rows, **options):
-        assert name != "reference"
-        return computed(roles, name, rows, **options)
+    def other_than_the_reference(roles, names, rows, **options):
+        assert "reference" not in names
+        return computed(roles, names, rows, **options)
 
-    for module in (computing, trainer_module):
+    for module in (computing, batches):
         monkeypatch.setattr(module, "role_signals", other_than_the_reference)
     second = step_gradient(again)[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -229,14 +229,14 @@ class Remembers(Objective):
     data = Preferences
 
     def loss(self, batch):
-        self.state["mean"] = batch.logps.detach().mean()
         return Loss(-batch.logps.sum(-1))
+
+    def end_step(self, metrics):
+        self.state["mean"] = torch.tensor(metrics["loss"])
 
 
 def test_a_state_that_no_checkpoint_can_carry_is_named_before_anything_is_written(tmp_path):
-    with pytest.raises(
-        UserError, match="it keeps 'mean' in its state, a Tensor; numbers are expected"
-    ) as caught:
+    with pytest.raises(UserError, match=r"state\['mean'\] is a Tensor; checkpoints hold numbers") as caught:
         trainer(tmp_path, [Remembers()], steps=1).run()
     assert caught.value.where == "objective 'remembers'"
     assert not (tmp_path / "checkpoints").exists()

@@ -20,10 +20,6 @@ from alignkit.objective import roles_of_function
 
 Functions = Mapping[str, Callable[..., Tensor]]
 
-COPIES = 6
-"""Tensors (C, V) of a chunk that lie beside one another for each role: logits, gradients and so on."""
-
-
 def over_vocabulary(functions: Functions, hidden: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
     """Return each function's numbers, (M,) fp32, by its name.
 
@@ -51,7 +47,7 @@ class _OverVocabulary(torch.autograd.Function):
             if needs
         }
         budget = CHUNK_BYTES.get(hidden[0].device.type, OTHER_CHUNK_BYTES)
-        rows = max(1, budget // (4 * COPIES * len(names) * head.weight.shape[0]))
+        rows = max(1, budget // (4 * len(names) * head.weight.shape[0]))
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             with torch.set_grad_enabled(any(needed)):

@@ -77,9 +77,9 @@ def call(objective: Objective, method: str, *arguments: Any) -> Any:
     try:
         return bound(*arguments)
     except UserError as error:
-        if error.where is None:
-            error.where = f"objective {objective.name!r}"
-        raise
+        if error.where is not None:
+            raise
+        raise UserError(error.message, where=f"objective {objective.name!r}", hint=error.hint) from error
     except MissingSignal as error:
         raise UserError(str(error), where=_place(objective, error)) from error
     except Exception as error:
