@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from alignkit.data.messages import is_blank, speech
-from alignkit.example import BadExample, Example
+from alignkit.example import BadExample, Example, taken
 from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts
-
-T = TypeVar("T")
 
 
 class Completions(DataKind):
@@ -146,9 +144,5 @@ def without_blank(example: Example) -> Example:
 
 def select(example: Example, indices: Sequence[int]) -> Example:
     """Return the example with only the completions at `indices`, in that order."""
-    columns = {name: _take(values, indices) for name, values in example.columns.items()}
-    return replace(example, completions=_take(example.completions, indices), columns=columns)
-
-
-def _take(values: tuple[T, ...], indices: Sequence[int]) -> tuple[T, ...]:
-    return tuple(values[index] for index in indices)
+    columns = {name: taken(values, indices) for name, values in example.columns.items()}
+    return replace(example, completions=taken(example.completions, indices), columns=columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,11 @@ from alignkit.data.builtin_formats import BUILT_IN
 from alignkit.data.checking import Completions, Mismatch, adapt, needed, without_blank
 from alignkit.data.contradictions import Contradictions
 from alignkit.data.formats import rename_hint
+from alignkit.data.messages import is_blank, read_text
 from alignkit.data.reading import read_examples
 from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
-from alignkit.example import BadExample, Example, Group
+from alignkit.example import BadExample, Example, Group, Text
 from alignkit.objective import DataKind
 from alignkit.registry import Format
 
@@ -42,15 +43,17 @@ def load(
     tokenization: Tokenization,
     formats: Mapping[str, Format] | None = None,
     where: str | None = None,
+    prompts: Collection[str] = (),
 ) -> Dataset:
     """Read the data that a recipe calls `name` as data of `kind`.
 
-    `formats` are the plugins'. `where` is the key path of the data entry; None means `data.NAME`. Reading
-    stops after `entry.limit` usable examples. Raises UserError, which names the places, where the data cannot
-    be found, is of the wrong kind, has no usable row, has a bad row under `on_bad: error`, or gives a column
-    in some rows only.
+    `formats` are the plugins'. `where` is the key path of the data entry; None means `data.NAME`. `prompts`
+    are columns that hold other prompts, text or messages, under which roles read the completions; a row
+    without one of them cannot be used. Reading stops after `entry.limit` usable examples. Raises UserError,
+    which names the places, where the data cannot be found, is of the wrong kind, has no usable row, has a bad
+    row under `on_bad: error`, or gives a column in some rows only.
     """
-    loader = _Loader(entry, kind, where or f"data.{name}", tokenization, Tally(name))
+    loader = _Loader(entry, kind, where or f"data.{name}", tokenization, Tally(name), prompts)
     for place, row, example in read_examples(entry, formats or {}, loader.where):
         loader.add(place, row, example)
         if entry.limit and len(loader.groups) == entry.limit:
@@ -71,6 +74,7 @@ class _Loader:
     where: str
     tokenization: Tokenization
     tally: Tally
+    prompts: Collection[str]
     examples: list[Example] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     contradictions: Contradictions = field(default_factory=Contradictions)
@@ -84,25 +88,25 @@ class _Loader:
             if isinstance(example, BadExample):
                 raise example
             if issubclass(self.kind, Completions):
-                self._add_to_rank(example)
+                self._add_to_rank(example, row)
             else:
-                self._add_to_batches(adapt(example, self.kind), place)
+                self._add_to_batches(adapt(example, self.kind), row, place)
         except Mismatch as reason:
             self.mismatch, self.mismatches = self.mismatch or (place, row, str(reason)), self.mismatches + 1
             self.tally.drop(str(reason), place)
         except BadExample as reason:
             self.tally.drop(str(reason), place)
 
-    def _add_to_rank(self, example: Example) -> None:
+    def _add_to_rank(self, example: Example, row: Mapping[str, Any]) -> None:
         """Keep the completions that are not blank; an example of blank ones is neither kept nor dropped."""
         kept = without_blank(example)
         self.tally.blank += len(example.completions) - len(kept.completions)
         if kept.completions:
-            self._keep(kept, self.tokenization.encode(kept))
+            self._keep(kept, self.tokenization.encode(kept, self._other_prompts(row)))
 
-    def _add_to_batches(self, example: Example, place: str) -> None:
+    def _add_to_batches(self, example: Example, row: Mapping[str, Any], place: str) -> None:
         """Keep the example if it agrees with the examples before it."""
-        group = self.tokenization.encode(example)
+        group = self.tokenization.encode(example, self._other_prompts(row))
         self._require_same_columns(example, place)
         if "rank" in example.columns:
             self.contradictions.check(example)
@@ -112,6 +116,14 @@ class _Loader:
         self.examples.append(example)
         self.groups.append(group)
         self.tally.keep(group)
+
+    def _other_prompts(self, row: Mapping[str, Any]) -> dict[str, Text]:
+        """Return the row's other prompts. Raises BadExample where one is missing or blank."""
+        found = {column: read_text(row.get(column), column) for column in self.prompts}
+        for column, text in found.items():
+            if is_blank(text):
+                raise BadExample(f"{column!r} is empty, which is the prompt of a role")
+        return found
 
     def _require_same_columns(self, example: Example, place: str) -> None:
         """Raise UserError where the example has other columns than the first one.

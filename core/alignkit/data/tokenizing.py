@@ -8,6 +8,7 @@ writes it in a conversation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +27,11 @@ class Tokenization:
         self.tokenizer, self.max_length = tokenizer, max_length
         self._encoder = Encoder(tokenizer)
 
-    def encode(self, example: Example) -> Group:
+    def encode(self, example: Example, prompts: Mapping[str, Text] | None = None) -> Group:
         """Return the ids of the example. A prompt that is too long loses its beginning.
+
+        prompts: other prompts of the same completions, by the column that holds them; each may be as long as
+        the first one.
 
         Every completion ends with one end-of-sequence, unless the column `finished` holds 0 for it, which
         means that it was cut off where it was sampled. Raises BadExample for a completion that leaves no room
@@ -44,8 +48,18 @@ class Tokenization:
             self._completion_ids(example.prompt, opened, prompt, text, bool(end))
             for text, end in zip(example.completions, ended, strict=True)
         )
-        fitted = self._fit(prompt, self.max_length - max(map(len, completions), default=0))
-        return Group(fitted, completions, example.columns, truncated=len(fitted) < len(prompt))
+        room = self.max_length - max(map(len, completions), default=0)
+        fitted = self._fit(prompt, room)
+        others = {name: self._another(text, example.prompt, name) for name, text in (prompts or {}).items()}
+        fitted_others = {name: self._fit(ids, room) for name, ids in others.items()}
+        return Group(
+            fitted,
+            completions,
+            example.columns,
+            truncated=fitted != prompt or fitted_others != others,
+            prompts=fitted_others,
+            text=example.prompt,
+        )
 
     def prompt_ids(self, prompt: Text, room: int | None = None) -> list[int]:
         """Return the ids from which to sample a completion.
@@ -66,6 +80,12 @@ class Tokenization:
         probe = Example([{"role": "user", "content": "a"}], ([{"role": "assistant", "content": "b"}],))
         group = Tokenization(self.tokenizer, max_length=1 << 30).encode(probe)
         return frozenset({self._encoder.eos, group.completions[0][-1]})
+
+    def _another(self, text: Text, prompt: Text, column: str) -> list[int]:
+        """Return the ids of a text, from the column of this name, that takes the place of `prompt`."""
+        if isinstance(text, str) != isinstance(prompt, str):
+            raise BadExample(f"'prompt' and {column!r} are not both text or both conversations")
+        return self.prompt_ids(text)
 
     def _fit(self, prompt: list[int], room: int) -> list[int]:
         """Return the last `room` tokens; a beginning-of-sequence stays in front.
