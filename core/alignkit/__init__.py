@@ -17,6 +17,7 @@ from alignkit.objective import (
     OnlineObjective,
     Preferences,
     Prompts,
+    Stepwise,
 )
 from alignkit.reward import Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
@@ -44,6 +45,7 @@ __all__ = [
     "Sampler",
     "Samples",
     "Sampling",
+    "Stepwise",
     "UserError",
     "__version__",
     "hookimpl",

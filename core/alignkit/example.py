@@ -30,10 +30,11 @@ class BadExample(ValueError):
 class Steps:
     """The steps of a completion, S of them.
 
-    ends: for each step the number of the completion's characters up to its end. columns: for each name one
-    number for each step.
+    text: the whole completion. ends: for each step the number of characters up to its end. columns: for each
+    name one number for each step.
     """
 
+    text: str
     ends: tuple[int, ...]
     columns: Mapping[str, tuple[float, ...]]
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from alignkit.data.columns import SCALARS
 from alignkit.data.messages import is_blank, speech
+from alignkit.data.own_columns import without_numbers_of_completions
+from alignkit.data.steps import joined
 from alignkit.example import BadExample, Example, taken
-from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts
+from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts, Stepwise
 
 
 class Completions(DataKind):
@@ -39,8 +42,8 @@ def adapt(example: Example, kind: type[DataKind]) -> Example:
     """Return the example as data of `kind`, checked.
 
     For Demonstrations that is the best completion, for Prompts no completion, for Preferences the completions
-    that can be compared. Raises Mismatch where the example lacks what `kind` needs, and BadExample with the
-    reason where it cannot be used otherwise.
+    that can be compared, for Stepwise the completions joined as steps of one. Raises Mismatch where the
+    example lacks what `kind` needs, and BadExample with the reason where it cannot be used otherwise.
     """
     if is_blank(example.prompt):
         raise BadExample("empty prompt")
@@ -51,8 +54,8 @@ def adapt(example: Example, kind: type[DataKind]) -> Example:
         ):
             raise BadExample("empty completion")
         if not isinstance(completion, str):
-            if any(message["role"] not in ("assistant", "tool") for message in completion):
-                raise BadExample("a completion holds a turn that is neither the assistant's nor a tool's")
+            if any(message["role"] not in ("assistant", "tool", "user") for message in completion):
+                raise BadExample("a completion holds a turn of neither the assistant nor a tool nor the user")
             if completion[-1]["role"] != "assistant":
                 raise BadExample("a completion does not end in an assistant's turn")
     return _comparable(shaped) if issubclass(kind, Preferences) else shaped
@@ -105,8 +108,17 @@ def _labelled(example: Example) -> Example:
     return example
 
 
+def _stepwise(example: Example) -> Example:
+    if not example.completions or "label" not in example.columns:
+        raise Mismatch("no labelled steps")
+    return joined(example)
+
+
 def _prompt(example: Example) -> Example:
-    return replace(example, completions=(), columns={})
+    """Drop the completions, with their numbers; the row's own numbers become other columns."""
+    of_row = {name: example.columns[name][0] for name in SCALARS if name in example.columns}
+    extra = {**without_numbers_of_completions(example), **of_row}
+    return replace(example, completions=(), columns={}, extra=extra)
 
 
 RANKED = ("preference", "implicit-preference", "ranking")
@@ -115,6 +127,7 @@ NEEDS = {
         "a completion for each prompt", ("prompt-completion", "messages", *RANKED), _demonstration
     ),
     Preferences: Need("two or more ranked completions for each prompt", RANKED, _preference),
+    Stepwise: Need("a solution in steps that are each labelled", ("stepwise",), _stepwise),
     Labelled: Need("completions labelled good or bad", ("unpaired-preference",), _labelled),
     Prompts: Need("prompts", ("prompt-only", "messages"), _prompt),
 }
@@ -143,6 +156,17 @@ def without_blank(example: Example) -> Example:
 
 
 def select(example: Example, indices: Sequence[int]) -> Example:
-    """Return the example with only the completions at `indices`, in that order."""
+    """Return the example with only the completions at `indices`, in that order.
+
+    Lists with a number for each completion among the row's other columns are cut in the same way.
+    """
     columns = {name: taken(values, indices) for name, values in example.columns.items()}
-    return replace(example, completions=taken(example.completions, indices), columns=columns)
+    count = len(example.completions)
+    extra = {
+        name: list(taken(cell, indices))
+        if name in columns and isinstance(cell, (list, tuple)) and len(cell) == count
+        else cell
+        for name, cell in example.extra.items()
+    }
+    completions = taken(example.completions, indices)
+    return replace(example, completions=completions, columns=columns, extra=extra)
