@@ -133,18 +133,23 @@ def test_numbers_of_a_pairs_tokens(write):
 
 def test_prompts_keep_the_numbers_of_the_row_for_all_that_is_sampled(write):
     rows = (
-        pair(level=3, weight=0.5, quality_chosen=1, quality_rejected=2, score=[1, 2], reward=1),
-        {"prompt": "r", "level": "4", "weight": 2, "nums": [1, 2]},
+        pair(level=3, quality_chosen=1, quality_rejected=2, score=[1, 2], reward=1),
+        {"prompt": "r", "level": "4", "nums": [1, 2]},
     )
     data = read(write(*rows), Prompts)
-    assert [group.prompt_columns for group in data.groups] == [
-        {"level": 3, "weight": 0.5},
-        {"level": 4, "weight": 2},
-    ]
+    assert [group.prompt_columns for group in data.groups] == [{"level": 3}, {"level": 4}]
     assert data.report.reserved == ("reward",)
     first, second = data.examples
-    assert first.extra == {"level": 3, "weight": 0.5, "reward": 1, "nums": None}
-    assert second.extra == {"level": "4", "weight": 2, "nums": [1, 2], "reward": None}
+    assert first.extra == {"level": 3, "reward": 1, "nums": None}
+    assert second.extra == {"level": "4", "nums": [1, 2], "reward": None}
+
+
+def test_a_weight_is_the_prompts_only_where_the_row_is_a_prompt_alone(write):
+    alone = {"prompt": "q", "weight": 0.5}
+    assert read(write(alone), Prompts).groups[0].prompt_columns == {"weight": 0.5}
+    assert read(write(pair(weight=0.5, margin=2)), Prompts).groups[0].prompt_columns == {}
+    report = read(write(alone, {"prompt": "r", "weight": -1}), Prompts).report
+    assert report.dropped["'weight' is negative"].count == 1
 
 
 def test_numbers_of_completions_do_not_outlive_them():

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from alignkit.data.columns import SCALARS
 from alignkit.data.messages import is_blank, speech
 from alignkit.data.own_columns import without_numbers_of_completions
 from alignkit.data.steps import joined
@@ -115,10 +114,7 @@ def _stepwise(example: Example) -> Example:
 
 
 def _prompt(example: Example) -> Example:
-    """Drop the completions, with their numbers; the row's own numbers become other columns."""
-    of_row = {name: example.columns[name][0] for name in SCALARS if name in example.columns}
-    extra = {**without_numbers_of_completions(example), **of_row}
-    return replace(example, completions=(), columns={}, extra=extra)
+    return replace(example, completions=(), columns={}, extra=without_numbers_of_completions(example))
 
 
 RANKED = ("preference", "implicit-preference", "ranking")

@@ -128,7 +128,7 @@ def _entry(value: Any, name: str) -> Any:
 
 
 def consumed(row: Mapping[str, Any], count: int) -> set[str]:
-    """Return the names of the row's columns that `number_columns` reads."""
+    """Return the names of the row's columns that `number_columns` reads for `count` completions."""
     names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {
         name for name in SCALARS if name in row and count
     }

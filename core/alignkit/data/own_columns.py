@@ -1,8 +1,8 @@
 """Reads numbers under names of one's own, and keeps those that every example has.
 
 An objective reads them as `batch.NAME`. They are numbers of a row, of each of its completions, or of each
-token of a completion. They never make a row unusable by being absent: a batch has the columns that all rows
-have, and the report remembers why it has no other.
+token of a completion. A row without one is still used: a batch has the columns that all rows have, and the
+report remembers why it has no other.
 """
 
 from __future__ import annotations
