@@ -18,6 +18,7 @@ from alignkit.objective import (
     OnlineObjective,
     Preferences,
     Prompts,
+    Stepwise,
 )
 from alignkit.reward import Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
@@ -51,6 +52,7 @@ __all__ = [
     "Samples",
     "Sampling",
     "State",
+    "Stepwise",
     "UserError",
     "__version__",
     "hookimpl",

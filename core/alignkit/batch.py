@@ -54,10 +54,11 @@ NO_COLUMN = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt: its token ids, and its text where it is known."""
+    """A prompt: its token ids, its text where it is known, and other prompts by the data's column."""
 
     tokens: list[int]
     text: Text | None = None
+    others: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 REWARD_PART = "reward_parts/"

@@ -41,6 +41,14 @@ class Labelled(DataKind):
     """Completions that were each found good or bad by itself: column `label`, 1 or 0."""
 
 
+class Stepwise(DataKind):
+    """One completion for each prompt, in steps that were each found right or wrong.
+
+    Columns (N, T): `step_end`, 1 at the last token of each step, and `label`, 1 at the last token of a right
+    step; both are 0 elsewhere.
+    """
+
+
 class Prompts(DataKind):
     """Prompts alone; the policy writes the completions."""
 

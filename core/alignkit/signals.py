@@ -64,6 +64,12 @@ def signal_name(role: str, kind: str) -> str:
     return SHORT.get(role, f"{role}_{KINDS[kind].signal}")
 
 
+BUILT_IN_SIGNALS = frozenset(
+    {ENTROPY, OLD_LOGPS, *(signal_name(name, role.kind) for name, role in BUILT_IN.items())}
+)
+"""The names of the signals of roles that need no declaration."""
+
+
 def signals_of(role: str, kind: str, *, entropy: bool) -> tuple[str, ...]:
     """Return the names of what a role computes; the policy's entropy only where it is asked for."""
     asked = (ENTROPY,) if entropy and role == POLICY else ()

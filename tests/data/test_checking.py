@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_tokenizers import assistant, user
+from tiny_tokenizers import assistant
 
 from alignkit import BadExample, Demonstrations, Example, Labelled, Preferences, Prompts
 from alignkit.data.checking import Mismatch, adapt, needed, select, without_blank
@@ -57,8 +57,15 @@ def test_sound_data_of_another_kind_is_a_mismatch(example, kind):
         (ranked(0, 1, completions=([assistant("a")], [])), "empty completion"),
         (ranked(0, 1, completions=([assistant("a")], [assistant("a"), assistant("")])), "empty completion"),
         (
-            ranked(0, 1, completions=([assistant("a")], [assistant("b"), user("c"), assistant("d")])),
-            "neither the assistant's",
+            ranked(
+                0,
+                1,
+                completions=(
+                    [assistant("a")],
+                    [assistant("b"), {"role": "system", "content": "c"}, assistant("d")],
+                ),
+            ),
+            "a turn of neither",
         ),
         (
             ranked(0, 1, completions=([assistant("a")], [assistant("b"), {"role": "tool", "content": "c"}])),

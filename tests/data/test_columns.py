@@ -108,6 +108,7 @@ def test_numbers_of_two_sides_need_two_completions():
 def test_a_list_of_numbers_is_told_from_a_column_of_that_name_with_one_cell():
     assert number_columns({"labels": [1, 0]}, 2) == {"label": (1.0, 0.0)}
     assert consumed({"labels": [1, 0], "weight": 2, "votes": "many"}, 2) == {"labels", "weight"}
+    assert consumed({"weight": 2}, 0) == set(), "a prompt's weight stays with the row"
     assert number_columns({"votes": "many"}, 2) == {}
 
 

@@ -75,3 +75,28 @@ def test_a_tokenizer_without_end_of_sequence_is_the_users_mistake():
 def test_marks_are_the_tokens_that_were_added_as_a_whole():
     marks = Encoder(byte_tokenizer()).marks
     assert marks.findall("a<|im_end|>b</s>c<|im_") == ["<|im_end|>", "</s>"]
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, prefixing_tokenizer])
+@pytest.mark.parametrize("continues", [False, True])
+def test_each_token_has_the_place_of_its_characters(make, continues):
+    tokenizer = make()
+    encoder, text = Encoder(tokenizer), "the cat</s> sat\n\n<|im_end|>on"
+    rendered = Rendered(text, ((0, 16), (27, len(text))))  # the template wrote the newline and <|im_end|>
+    ids, places = encoder.located(rendered, continues=continues)
+    assert ids == encoder.ids(rendered, continues=continues)
+    for token, (start, end) in zip(ids, places, strict=True):
+        written = tokenizer.convert_ids_to_tokens(token).replace("▁", " ")
+        plain = text[start:end] if make is prefixing_tokenizer else tokenizer.decode([token])
+        assert plain in (text[start:end], written, "")
+        assert written.strip() in text[start:end] or make is byte_tokenizer
+    covered = {at for start, end in places for at in range(start, end)}
+    assert covered == set(range(len(text)))
+
+
+def test_a_tokenizer_that_hides_the_places_makes_the_example_bad():
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(BadExample, match="which characters a token stands for"):
+        Encoder(Slow()).located(data("a"))

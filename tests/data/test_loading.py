@@ -1,14 +1,17 @@
 """A recipe's data becomes groups, and a report counts every row."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_data import pair, read
-from tiny_tokenizers import byte_tokenizer
+from tiny_tokenizers import CHATML, assistant, byte_tokenizer, user
 
-from alignkit import Demonstrations, Example, Preferences, Prompts, UserError
+from alignkit import Demonstrations, Example, Preferences, Prompts, UserError, text_of
 from alignkit.data.checking import Completions
 from alignkit.data.report import Dropped
 from alignkit.data.rows import batch_of
+from alignkit.data.tokenizing import Tokenization
 
 
 def test_every_row_is_used_or_counted_with_its_first_place(write):
@@ -261,3 +264,43 @@ def test_a_bad_row_to_rank_is_an_error_where_the_recipe_says_so(write):
     with pytest.raises(UserError, match="2 of 7 rows cannot be used"):
         read(write(*TO_RANK), Completions, max_length=64, on_bad="error")
     assert read(write(completions("q", "", "a")), Completions, on_bad="error").report.blank == 1
+
+
+def test_other_prompts_are_tokenized_with_the_room_beside_the_longest_completion(write):
+    path = write(
+        pair(hinted="the hint: q", strict=" "),
+        pair("r", hinted="r"),
+        pair("s"),
+        pair("t", hinted=" "),
+        pair("u", hinted=3),
+        pair("v", hinted=[user("v")]),
+    )
+    data = read(path, Preferences, max_length=8, prompts=["hinted"])
+    assert [text_of(example.prompt) for example in data.examples] == ["q", "r"]
+    whole = byte_tokenizer()("the hint: q")["input_ids"]
+    longest = max(map(len, data.groups[0].completions))
+    assert data.groups[0].prompts == {"hinted": whole[longest - 8 :]}
+    assert data.groups[0].tokens == 8 - longest + sum(map(len, data.groups[0].completions))
+    assert [group.truncated for group in data.groups] == [True, False]
+    assert data.report.dropped == {
+        "'hinted' is missing": Dropped(1, f"{path}:3"),
+        "'hinted' is empty, which is the prompt of a role": Dropped(1, f"{path}:4"),
+        "'hinted' is neither text nor a list of messages": Dropped(1, f"{path}:5"),
+        "'prompt' and 'hinted' are not both text or both conversations": Dropped(1, f"{path}:6"),
+    }
+
+
+def test_other_prompts_do_not_change_the_first(write):
+    path = write(pair(hinted="hint q"))
+    [group], [hinted] = (read(path, Preferences, prompts=names).groups for names in ((), ["hinted"]))
+    assert replace(hinted, prompts={}) == group
+    assert group.text == "q"
+
+
+def test_conversations_have_other_conversations_as_prompts():
+    tokenizer = byte_tokenizer(CHATML)
+    example = Example([user("q")], ([assistant("a")],))
+    group = Tokenization(tokenizer, 1000).encode(example, {"hinted": [user("hint q")]})
+    assert tokenizer.decode(group.prompts["hinted"]) == (
+        "<|im_start|>user\nhint q<|im_end|>\n<|im_start|>assistant\n"
+    )

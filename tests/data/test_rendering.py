@@ -79,3 +79,15 @@ def test_a_part_of_a_text_knows_the_places_of_the_data_in_it():
 def test_a_conversation_needs_a_template():
     with pytest.raises(UserError, match="no chat template"):
         render(byte_tokenizer(), [user("a")], generation_prompt=True)
+
+
+def test_each_place_knows_the_message_that_it_is_of():
+    messages = [user("a"), {**assistant("b"), "name": "c"}, user("d")]
+    template = CHATML.replace("+ m['content']", "+ (m['name'] or '') + m['content']")
+    found = render(byte_tokenizer(template), messages, generation_prompt=False)
+    assert found.spans is not None
+    said = [
+        (owner, found.text[start:end]) for owner, (start, end) in zip(found.owners, found.spans, strict=True)
+    ]
+    assert said == [(0, "a"), (1, "c"), (1, "b"), (2, "d")]
+    assert found.cut(found.spans[2][0], len(found.text)).owners == (1, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignkit import Group, UserError
+from alignkit import BadExample, Group, UserError
 from alignkit.data.report import Dropped, Report, Tally, enforce
 
 
@@ -13,8 +13,8 @@ def report(examples, **dropped):
 def test_the_report_reads_as_text():
     tally = Tally("pairs", rows=3)
     tally.keep(Group([1, 2], ([3], [4, 5]), truncated=True))
-    tally.drop("empty completion", "f:2")
-    tally.drop("empty completion", "f:3")
+    tally.drop(BadExample("empty completion"), "f:2")
+    tally.drop(BadExample("empty completion"), "f:3")
     assert tally.report().lines() == [
         "pairs: 1 of 3 rows usable; 2 completions, 2 prompt tokens, 3 completion tokens",
         "  1 prompts lost their beginning to fit the maximum length",
@@ -39,7 +39,7 @@ def test_reasons_are_told_the_most_frequent_first():
 def test_a_report_does_not_change_while_counting_goes_on():
     tally = Tally("pairs")
     before = tally.report()
-    tally.drop("late", "f:1")
+    tally.drop(BadExample("late"), "f:1")
     assert before.dropped == {}
 
 

@@ -1,6 +1,7 @@
 """Groups laid out as trees and flat: which tokens lie where, and what predicts them."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,3 +76,40 @@ def test_rows_on_another_device_are_the_same_rows():
     assert moved.trees[0].branches[0][2].device.type == "meta"
     here = tree_rows(GROUPS)
     assert here.to(torch.device("cpu")) is here
+
+
+MASKED = [
+    Group([5, 6], ([7, 8, 1], [9, 1]), masks=((True, False, True), (True, True))),
+    Group([3], ([4, 1],), masks=((False, True),)),
+]
+
+
+@pytest.mark.parametrize("layout", [tree_rows, flat_rows])
+def test_only_tokens_inside_the_mask_are_predicted_and_have_a_slot(layout):
+    rows = layout(MASKED)
+    assert rows.batch.mask.tolist() == [[True, False, True], [True, True, False], [False, True, False]]
+    assert rows.batch.tokens.flatten()[rows.slot].tolist() == [7, 1, 9, 1, 1]
+    assert rows.input_ids.flatten()[rows.predicting].tolist() == [6, 8, 6, 9, 4]
+    assert rows.input_ids.flatten()[rows.last].tolist() == [1, 1, 1], "the end, whatever the mask"
+    assert rows.scatter(torch.arange(1.0, 6.0)).tolist() == [[1, 0, 2], [3, 4, 0], [0, 5, 0]]
+
+
+def test_numbers_of_tokens_are_padded_and_zero_outside_the_mask():
+    first, second = MASKED
+    groups = [
+        replace(first, columns={"share": ((0.5, 2.0, 0.25), (1.0, 3.0)), "rank": (0.0, 1.0)}),
+        replace(second, columns={"share": ((4.0, 5.0),), "rank": (0.0,)}),
+    ]
+    batch, _ = batch_of(groups)
+    assert batch.share.tolist() == [[0.5, 0, 0.25], [1, 3, 0], [0, 5, 0]]
+    assert batch.rank.tolist() == [0, 1, 0]
+
+
+def test_a_number_of_a_prompt_is_that_of_all_its_completions():
+    first, second = MASKED
+    groups = [
+        replace(first, prompt_columns={"level": 3.0, "rare": 1.0}),
+        replace(second, prompt_columns={"level": 4.0}),
+    ]
+    batch, _ = batch_of(groups)
+    assert {name: column.tolist() for name, column in batch.columns.items()} == {"level": [3, 3, 4]}

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_tokenizers import (
     CHATML,
+    HEADED,
     TRIMMING,
     WITHOUT_END,
     assistant,
     byte_tokenizer,
     prefixing_tokenizer,
+    tool,
     user,
     word_tokenizer,
 )
@@ -257,3 +259,71 @@ def test_a_template_that_changes_contents_is_trusted_only_without_special_tokens
     assert tokenizer.decode(group.completions[0]) == "B<|im_end|>"
     with pytest.raises(BadExample, match="spells out a special token"):
         Tokenization(tokenizer, 1000).encode(Example([user("a<|im_end|>")], ([assistant("b")],)))
+
+
+TALK = [assistant("one<eot>"), tool("the two"), assistant("three"), user("four"), assistant("five é")]
+
+
+def owned(tokenizer, group, number=0):
+    """The text of a completion's tokens inside the mask, by turn."""
+    turns, inside = [], False
+    for token, mask in zip(group.completions[number], group.masks[number], strict=True):
+        if mask:
+            turns = [*turns[:-1], [*turns[-1], token]] if inside else [*turns, [token]]
+        inside = mask
+    return [tokenizer.decode(turn).strip() for turn in turns]
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, prefixing_tokenizer])
+@pytest.mark.parametrize(
+    ("template", "end"), [(CHATML, "<|im_end|>"), (TRIMMING, "<eot>"), (HEADED, "<eot>"), (WITHOUT_END, "")]
+)
+def test_the_mask_marks_the_assistants_tokens_alone_and_changes_none(template, end, make):
+    tokenizer = make(template)
+    group = Tokenization(tokenizer, 1000).encode(Example([user("q")], (TALK, [assistant("b")])))
+    last = end or "</s>"
+    unknown = "é" if make is byte_tokenizer else "<unk>"
+    assert owned(tokenizer, group) == [f"one<eot>{end}", f"three{end}", f"five {unknown}{last}"]
+    assert group.masks[1] == (True,) * len(group.completions[1])
+    text = tokenizer.apply_chat_template([user("q"), *TALK], tokenize=False).rstrip("\n")
+    expected = text.replace("é", unknown) + ("" if end else "</s>")
+    assert tokenizer.decode(group.prompt + group.completions[0]) == expected
+
+
+@pytest.mark.parametrize("template", [CHATML, TRIMMING])
+def test_one_turn_needs_no_mask(template):
+    group = Tokenization(byte_tokenizer(template), 1000).encode(
+        Example([user("q")], ([assistant("a")], [assistant("b")]))
+    )
+    assert group.masks is None
+
+
+@given(st.lists(dirty, min_size=3, max_size=3), template)
+@settings(max_examples=60, deadline=None)
+def test_no_token_of_a_tools_turn_is_ever_learned_from(said, template):
+    """Whatever is said: the ids inside the mask spell the assistant's turns and nothing else."""
+    tokenizer = byte_tokenizer(template)
+    first, between, last = said
+    completion = [assistant(first), tool(between), assistant(last)]
+    group = Tokenization(tokenizer, 10_000).encode(Example([user("q")], (completion,)))
+    end = "<|im_end|>" if template == CHATML else "<eot>"
+    kept = [t for t, mask in zip(group.completions[0], group.masks[0], strict=True) if mask]
+    strip = str.strip if template == TRIMMING else str
+    found, expected = tokenizer.decode(kept), strip(first) + end + strip(last) + end
+    assert "".join(found.split()) == "".join(expected.split())
+
+
+def test_a_completion_that_was_cut_off_has_its_mask():
+    tokenizer = byte_tokenizer(CHATML)
+    group = Tokenization(tokenizer, 1000).encode(Example([user("q")], (TALK,), {"finished": (0.0,)}))
+    assert owned(tokenizer, group) == ["one<eot><|im_end|>", "three<|im_end|>", "five é"]
+
+
+def test_numbers_of_tokens_are_one_for_each_with_the_end():
+    encode = Tokenization(byte_tokenizer(), 1000).encode
+    [tokens] = encode(Example("q", ("abc",))).completions
+    numbers = tuple(float(at) for at in range(len(tokens)))
+    assert encode(Example("q", ("abc",), {"share": (numbers,)})).columns == {"share": (numbers,)}
+    with pytest.raises(BadExample, match="'share' has another number of entries") as error:
+        encode(Example("q", ("abc",), {"share": (numbers[:-1],)}))
+    assert error.value.detail == f"{len(tokens) - 1} entries, {len(tokens)} tokens"

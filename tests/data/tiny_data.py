@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,20 @@ from alignkit.objective import DataKind
 from alignkit.recipe import DataEntry
 
 
-def read(path: Path, kind: type[DataKind], max_length: int = 1000, **settings: Any) -> Dataset:
+def read(
+    path: Path,
+    kind: type[DataKind],
+    max_length: int = 1000,
+    prompts: Collection[str] = (),
+    **settings: Any,
+) -> Dataset:
     """Load a file as the data `pairs` of a recipe; `settings` are those of its entry."""
     return load(
         DataEntry(path=str(path), **settings),
         kind,
         name="pairs",
         tokenization=Tokenization(byte_tokenizer(), max_length),
+        prompts=prompts,
     )
 
 

@@ -21,6 +21,11 @@ WITHOUT_END = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
+HEADED = (
+    "{{ '<s>' }}{% for m in messages %}{{ '<|im_start|>' + m['role'] + '<|im_end|>\n\n' }}"
+    "{{ m['content'] | trim + '<eot>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_end|>\n\n' }}{% endif %}"
+)
 SPECIAL = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<eot>"]
 CORPUS = [
     "user assistant system hello world the cat sat on the mat",
@@ -97,3 +102,8 @@ def user(content: str) -> dict[str, str]:
 def assistant(content: str) -> dict[str, str]:
     """Return an assistant's message."""
     return {"role": "assistant", "content": content}
+
+
+def tool(content: str) -> dict[str, str]:
+    """Return a tool's message."""
+    return {"role": "tool", "content": content}

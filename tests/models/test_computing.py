@@ -3,13 +3,14 @@ that of many groups at once.
 """
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_models import ARCHITECTURES, plain_logps, random_groups, shake, tiny_base, tiny_model, tiny_roles
 
 from alignkit import recipe
-from alignkit.data.rows import flat_rows, tree_rows
+from alignkit.data.rows import batch_of, flat_rows, tree_rows
 from alignkit.models import computing
 from alignkit.models.computing import compute_signals, forward_budget, role_signals
 from alignkit.models.roles import Roles
@@ -52,6 +53,48 @@ def test_tree_flat_and_plain_rows_agree_in_logps_and_gradients(architecture, see
         torch.testing.assert_close(logps, reference, atol=1e-4, rtol=0)
         for key, gradient in gradients.items():
             torch.testing.assert_close(grads[key], gradient, atol=1e-4, rtol=1e-5)
+
+
+def masked(groups, rng):
+    """The groups with a turn in each completion that is not the policy's: any tokens but the last."""
+    masks = (
+        tuple((*(rng.random() < 0.5 for _ in completion[1:]), True) for completion in group.completions)
+        for group in groups
+    )
+    return [replace(group, masks=mask) for group, mask in zip(groups, masks, strict=True)]
+
+
+@pytest.mark.parametrize("layout", [tree_rows, flat_rows])
+def test_tokens_outside_the_mask_are_read_and_not_learned_from(layout, rng):
+    groups = masked(random_groups(rng), rng)
+    learned = torch.tensor([owned for group in groups for mask in group.masks for owned in mask])
+    assert 0 < learned.sum() < len(learned)
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    shake(roles, "policy")
+    rows = layout(groups)
+    logps = role_signals(roles, "policy", rows)["logps"]
+    logps.sum().backward()
+    gradients = {name: p.grad.clone() for name, p in roles.parameters("policy").items()}
+    roles.base.model.zero_grad()
+    roles.base.model.set_attn_implementation("eager")
+    plain = plain_logps(roles.base.model, groups)
+    torch.testing.assert_close(logps[rows.batch.mask], plain[learned], atol=1e-4, rtol=0)
+    assert not logps[~rows.batch.mask].any()
+    plain[learned].sum().backward()
+    for name, parameter in roles.parameters("policy").items():
+        torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-4, rtol=1e-5)
+
+
+def test_scores_and_cached_signals_are_the_same_with_a_mask_where_it_is_true(rng):
+    groups = random_groups(rng)
+    some = masked(groups, rng)
+    roles = all_roles()
+    whole = compute_signals(roles, groups, ROLES, budget=40, entropy=True)
+    part = compute_signals(roles, some, ROLES, budget=40, entropy=True)
+    mask = batch_of(some)[0].mask
+    for name, value in whole.items():
+        torch.testing.assert_close(part[name], value * mask if value.ndim == 2 else value, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("layout", [tree_rows, flat_rows])

@@ -15,6 +15,12 @@ UNSUPPORTED = ("tools", "images", "chat_template_kwargs")
 """Columns that change what a model is given. A row that fills one of them is refused."""
 
 
+STEPWISE = "stepwise"
+"""The format of completions with a list of labels. Data of the kind Stepwise takes them as the steps of one
+completion, and other kinds take each by itself.
+"""
+
+
 def common_prompt(chosen: str, rejected: str) -> int:
     """Return the index at which two transcripts part, moved back to white space.
 
@@ -75,7 +81,7 @@ def _implicit(row: Row) -> Example:
     return Example(list(split["prompt"]), (completions[0], completions[1]), {"rank": (0.0, 1.0)})
 
 
-def _ranking(row: Row) -> Example:
+def _completions(row: Row) -> Example:
     if not isinstance(row["completions"], (list, tuple)):
         raise BadExample("'completions' is not a list")
     return Example(
@@ -103,7 +109,8 @@ def _format(name: str, columns: tuple[str, ...], read: Callable[[Row], Example])
             if row.get(column):
                 raise BadExample(f"the column {column!r} is not supported")
         example = read(row)
-        if len({isinstance(text, str) for text in (example.prompt, *example.completions)}) > 1:
+        mixed = len({isinstance(text, str) for text in (example.prompt, *example.completions)}) > 1
+        if mixed and name != STEPWISE:  # steps are text, also those of a conversation
             raise BadExample("the prompt and its completions are not all text or all conversations")
         count = len(example.completions)
         used = {*columns, *consumed(row, count)}
@@ -123,7 +130,8 @@ BUILT_IN = {
         _format("implicit-preference", ("chosen", "rejected"), _implicit),
         _format("unpaired-preference", ("prompt", "completion", "label"), _unpaired),
         _format("prompt-completion", ("prompt", "completion"), _prompt_completion),
-        _format("ranking", ("prompt", "completions"), _ranking),
+        _format(STEPWISE, ("prompt", "completions", "labels"), _completions),
+        _format("ranking", ("prompt", "completions"), _completions),
         _format("messages", ("messages",), _messages),
         _format("prompt-only", ("prompt",), _prompt_only),
     )

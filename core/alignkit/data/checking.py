@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from alignkit.data.messages import is_blank, speech
-from alignkit.example import BadExample, Example
-from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts
-
-T = TypeVar("T")
+from alignkit.data.own_columns import without_numbers_of_completions
+from alignkit.data.steps import joined
+from alignkit.example import BadExample, Example, taken
+from alignkit.objective import DataKind, Demonstrations, Labelled, Preferences, Prompts, Stepwise
 
 
 class Completions(DataKind):
@@ -41,8 +41,8 @@ def adapt(example: Example, kind: type[DataKind]) -> Example:
     """Return the example as data of `kind`, checked.
 
     For Demonstrations that is the best completion, for Prompts no completion, for Preferences the completions
-    that can be compared. Raises Mismatch where the example lacks what `kind` needs, and BadExample with the
-    reason where it cannot be used otherwise.
+    that can be compared, for Stepwise the completions joined as steps of one. Raises Mismatch where the
+    example lacks what `kind` needs, and BadExample with the reason where it cannot be used otherwise.
     """
     if is_blank(example.prompt):
         raise BadExample("empty prompt")
@@ -53,8 +53,8 @@ def adapt(example: Example, kind: type[DataKind]) -> Example:
         ):
             raise BadExample("empty completion")
         if not isinstance(completion, str):
-            if any(message["role"] not in ("assistant", "tool") for message in completion):
-                raise BadExample("a completion holds a turn that is neither the assistant's nor a tool's")
+            if any(message["role"] not in ("assistant", "tool", "user") for message in completion):
+                raise BadExample("a completion holds a turn of neither the assistant nor a tool nor the user")
             if completion[-1]["role"] != "assistant":
                 raise BadExample("a completion does not end in an assistant's turn")
     return _comparable(shaped) if issubclass(kind, Preferences) else shaped
@@ -107,8 +107,14 @@ def _labelled(example: Example) -> Example:
     return example
 
 
+def _stepwise(example: Example) -> Example:
+    if not example.completions or "label" not in example.columns:
+        raise Mismatch("no labelled steps")
+    return joined(example)
+
+
 def _prompt(example: Example) -> Example:
-    return replace(example, completions=(), columns={})
+    return replace(example, completions=(), columns={}, extra=without_numbers_of_completions(example))
 
 
 RANKED = ("preference", "implicit-preference", "ranking")
@@ -117,6 +123,7 @@ NEEDS = {
         "a completion for each prompt", ("prompt-completion", "messages", *RANKED), _demonstration
     ),
     Preferences: Need("two or more ranked completions for each prompt", RANKED, _preference),
+    Stepwise: Need("a solution in steps that are each labelled", ("stepwise",), _stepwise),
     Labelled: Need("completions labelled good or bad", ("unpaired-preference",), _labelled),
     Prompts: Need("prompts", ("prompt-only", "messages"), _prompt),
 }
@@ -145,10 +152,17 @@ def without_blank(example: Example) -> Example:
 
 
 def select(example: Example, indices: Sequence[int]) -> Example:
-    """Return the example with only the completions at `indices`, in that order."""
-    columns = {name: _take(values, indices) for name, values in example.columns.items()}
-    return replace(example, completions=_take(example.completions, indices), columns=columns)
+    """Return the example with only the completions at `indices`, in that order.
 
-
-def _take(values: tuple[T, ...], indices: Sequence[int]) -> tuple[T, ...]:
-    return tuple(values[index] for index in indices)
+    Lists with a number for each completion among the row's other columns are cut in the same way.
+    """
+    columns = {name: taken(values, indices) for name, values in example.columns.items()}
+    count = len(example.completions)
+    extra = {
+        name: list(taken(cell, indices))
+        if name in columns and isinstance(cell, (list, tuple)) and len(cell) == count
+        else cell
+        for name, cell in example.extra.items()
+    }
+    completions = taken(example.completions, indices)
+    return replace(example, completions=completions, columns=columns, extra=extra)

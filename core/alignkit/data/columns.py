@@ -8,7 +8,7 @@ from itertools import combinations
 from numbers import Real
 from typing import Any
 
-from alignkit.example import BadExample
+from alignkit.example import BadExample, Column
 
 SCALARS = ("margin", "weight")
 """Columns with one number per row. It is repeated for each completion."""
@@ -66,13 +66,13 @@ def dense(ranks: Sequence[float]) -> tuple[float, ...]:
     return tuple(levels[rank] for rank in ranks)
 
 
-def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, ...]]:
+def settled(columns: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
     """Return the columns of an example of any format as training reads them: as numbers, with dense ranks.
 
     Raises BadExample for a value that is no finite number, for a negative weight or vote, and for two
     completions of different rank that both have no vote.
     """
-    numbers = {name: tuple(_required(value, name) for value in values) for name, values in columns.items()}
+    numbers = {name: tuple(_entry(value, name) for value in values) for name, values in columns.items()}
     for name in ("weight", "votes"):
         if any(value < 0 for value in numbers.get(name, ())):
             raise BadExample(f"{name!r} is negative")
@@ -120,10 +120,17 @@ def _required(value: Any, name: str) -> float:
     return found
 
 
+def _entry(value: Any, name: str) -> Any:
+    """Return a completion's number, or the numbers of its tokens, which only other names than ours have."""
+    if isinstance(value, (list, tuple)) and name not in (*LISTS.values(), *SCALARS):
+        return tuple(_required(number, name) for number in value)
+    return _required(value, name)
+
+
 def consumed(row: Mapping[str, Any], count: int) -> set[str]:
-    """Return the names of the row's columns that `number_columns` reads."""
+    """Return the names of the row's columns that `number_columns` reads for `count` completions."""
     names = {name for name in LISTS if isinstance(row.get(name), (list, tuple))} | {
-        name for name in SCALARS if name in row
+        name for name in SCALARS if name in row and count
     }
     return names | {
         f"{name}_{side}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from alignkit.data.rendering import Rendered
 from alignkit.errors import UserError
 from alignkit.example import BadExample
+
+Place: TypeAlias = tuple[int, int]
+"""The characters of a text from the first number up to the second."""
 
 LEAKED = "spells out a special token, which this tokenizer cannot write as plain text"
 
@@ -31,15 +34,16 @@ class Encoder:
         out no special token. Elsewhere it is cut around the spelling, and the spelling is tokenized as
         ordinary text. Raises BadExample where the tokenizer cannot write the spelling as ordinary text.
         """
-        whole = self._continue(rendered.text) if continues else self._raw(rendered.text)
-        if rendered.spans is None or self._agree(whole, rendered, self._special):
-            return whole
-        ids: list[int] = []
-        for text, spelled in self._cut(rendered):
-            ids += self._continue(text, split=spelled) if continues or ids else self._raw(text, split=spelled)
-        if not self._agree(ids, rendered, self._special - self._unknown):
-            raise BadExample(LEAKED)
-        return ids
+        return self._encode(rendered, continues, located=False)[0]
+
+    def located(self, rendered: Rendered, *, continues: bool = False) -> tuple[list[int], list[Place]]:
+        """Return the ids as `ids` does, and for each the place of its characters in the text.
+
+        Raises BadExample where the tokenizer does not tell the places.
+        """
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise BadExample("the tokenizer does not tell which characters a token stands for")
+        return self._encode(rendered, continues, located=True)
 
     def spells_special(self, text: str) -> bool:
         """Tell whether plain tokenization of the text gives a special token."""
@@ -70,6 +74,22 @@ class Encoder:
         """
         return _any_of(str(token) for token in self.tokenizer.added_tokens_decoder.values())
 
+    def _encode(self, rendered: Rendered, continues: bool, *, located: bool) -> tuple[list[int], list[Place]]:
+        """Return the ids of the text, and their places where `located` asks for them."""
+        whole = self._tokens(rendered.text, continues, located=located)
+        if rendered.spans is None or self._agree(whole[0], rendered, self._special):
+            return whole
+        ids, places = [], []
+        for start, end, spelled in self._cut(rendered):
+            some, found = self._tokens(
+                rendered.text[start:end], continues or bool(ids), split=spelled, located=located
+            )
+            ids += some
+            places += [(first + start, last + start) for first, last in found]
+        if not self._agree(ids, rendered, self._special - self._unknown):
+            raise BadExample(LEAKED)
+        return ids, places
+
     def _agree(self, ids: list[int], rendered: Rendered, special: frozenset[int]) -> bool:
         """Tell whether the special tokens among `ids` are exactly those that the template wrote, in order."""
         edges = [0, *(edge for span in rendered.spans or () for edge in span), len(rendered.text)]
@@ -84,38 +104,51 @@ class Encoder:
             self._template_specials[part] = [token for token in self._raw(part) if token in self._special]
         return self._template_specials[part]
 
-    def _cut(self, rendered: Rendered) -> Iterator[tuple[str, bool]]:
-        """Cut the text into parts, each with whether the data spelled out a special token there."""
+    def _cut(self, rendered: Rendered) -> Iterator[tuple[int, int, bool]]:
+        """Cut the text into places, each with whether the data spelled out a special token there."""
         at = 0
         for start, end in rendered.spans or ():
             for found in self._spelling.finditer(rendered.text, start, end):
                 if found.start() > at:
-                    yield rendered.text[at : found.start()], False
-                yield found.group(), True
+                    yield at, found.start(), False
+                yield found.start(), found.end(), True
                 at = found.end()
         if at < len(rendered.text):
-            yield rendered.text[at:], False
+            yield at, len(rendered.text), False
 
-    def _raw(self, text: str, *, split: bool = False) -> list[int]:
-        """Return the ids of exactly this text. With `split`, no special token is recognized in it."""
+    def _tokens(
+        self, text: str, continues: bool, *, split: bool = False, located: bool
+    ) -> tuple[list[int], list[Place]]:
+        """Return the ids of a text, and their places in it where `located` asks for them.
+
+        Some tokenizers put a space before the first word of a text. It is left out where the text continues
+        another one.
+        """
+        if continues and self._prepends:
+            before = self._raw("\n")
+            ids, places = self._tokenize("\n" + text, split=split, located=located)
+            if ids[: len(before)] == before:
+                places = [(max(start - 1, 0), end - 1) for start, end in places[len(before) :]]
+                return ids[len(before) :], places
+        return self._tokenize(text, split=split, located=located)
+
+    def _raw(self, text: str) -> list[int]:
+        """Return the ids of exactly this text."""
+        return self._tokenize(text, split=False, located=False)[0]
+
+    def _tokenize(self, text: str, *, split: bool, located: bool) -> tuple[list[int], list[Place]]:
+        """Return the ids of exactly this text, and their places where `located` asks for them.
+
+        With `split`, no special token is recognized in it.
+        """
         options = {
             "add_special_tokens": False,
             "split_special_tokens": split,
             "return_attention_mask": False,
             "verbose": False,
         }
-        return self.tokenizer(text, **options)["input_ids"]
-
-    def _continue(self, text: str, *, split: bool = False) -> list[int]:
-        """Return the ids of a text that follows other text.
-
-        Some tokenizers put a space before the first word of a text. It is left out here.
-        """
-        if self._prepends:
-            before, joined = self._raw("\n"), self._raw("\n" + text, split=split)
-            if joined[: len(before)] == before:
-                return joined[len(before) :]
-        return self._raw(text, split=split)
+        found = self.tokenizer(text, **options, **({"return_offsets_mapping": True} if located else {}))
+        return found["input_ids"], list(found["offset_mapping"]) if located else []
 
     @cached_property
     def _prepends(self) -> bool:

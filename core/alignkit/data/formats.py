@@ -11,6 +11,7 @@ from alignkit.data.builtin_formats import BUILT_IN
 from alignkit.data.columns import settled
 from alignkit.data.files import Row
 from alignkit.data.messages import read_text
+from alignkit.data.own_columns import own_columns
 from alignkit.errors import UserError, nearest
 from alignkit.example import BadExample, Example
 from alignkit.registry import Format
@@ -42,6 +43,8 @@ def choose(row: Row, wanted: str, formats: Mapping[str, Format], place: str, whe
 def parse(chosen: Format, row: Row, place: str) -> Example:
     """Read the row with its format, and check the texts and columns that the format returns.
 
+    Numbers among the row's other columns become columns too, under their own names.
+
     Raises BadExample for a row that cannot be used, and UserError for a format that fails.
     """
     example = _guarded(chosen, chosen.parse, row, place)
@@ -56,11 +59,12 @@ def parse(chosen: Format, row: Row, place: str) -> Example:
                 where=place,
             )
     completions = tuple(read_text(text, "completion") for text in example.completions)
+    own = own_columns(example.extra, len(completions), listed="completions" in chosen.columns)
     return replace(
         example,
         prompt=read_text(example.prompt, "prompt"),
         completions=completions,
-        columns=settled(example.columns),
+        columns={**(own if completions else {}), **settled(example.columns)},
     )
 
 

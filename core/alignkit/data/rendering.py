@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from itertools import count
+from itertools import compress, count
 from typing import Any
 
 from alignkit.errors import UserError
@@ -30,18 +30,21 @@ class Rendered:
     """Text for a model, with the places of the data in it.
 
     spans: the (start, end) ranges that came from the data, in order. All other characters came from the
-    template. None means that the template changed the data's text, so that its places are unknown.
+    template. None means that the template changed the data's text, so that its places are unknown. owners:
+    for each span the number of its message in the conversation; empty for plain text.
     """
 
     text: str
     spans: tuple[tuple[int, int], ...] | None
+    owners: tuple[int, ...] = ()
 
     def cut(self, start: int, end: int) -> Rendered:
         """Return the characters from `start` to `end`, with the places of the data in them."""
         if self.spans is None:
             return Rendered(self.text[start:end], None)
-        spans = ((max(a, start) - start, min(b, end) - start) for a, b in self.spans if b > start and a < end)
-        return Rendered(self.text[start:end], tuple(spans))
+        inside = [b > start and a < end for a, b in self.spans]
+        spans = ((max(a, start) - start, min(b, end) - start) for a, b in compress(self.spans, inside))
+        return Rendered(self.text[start:end], tuple(spans), tuple(compress(self.owners, inside)))
 
 
 def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
@@ -58,7 +61,12 @@ def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt:
             hint="Use an instruction-tuned model or one with a chat template, or data whose prompts and "
             "completions are plain text.",
         )
-    texts = [text for message in messages for field, text in message.items() if field != "role"]
+    fields = [
+        (place, text)
+        for place, message in enumerate(messages)
+        for field, text in message.items()
+        if field != "role"
+    ]
     number = count()
     marked = [
         {field: text if field == "role" else f"\ue000{next(number)}\ue001" for field, text in message.items()}
@@ -77,7 +85,7 @@ def render(tokenizer: Any, messages: list[dict[str, Any]], *, generation_prompt:
         skeleton = tokenizer.apply_chat_template(marked, **settings)
     except TemplateError:
         return Rendered(text, None)  # the template depends on the contents, so marks cannot replace them
-    return Rendered(text, _locate(text, skeleton, texts))
+    return _located(text, skeleton, fields)
 
 
 @cache
@@ -97,23 +105,25 @@ def _dated(template: str) -> str:
     return f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}\n{template}"
 
 
-def _locate(text: str, skeleton: str, texts: list[str]) -> tuple[tuple[int, int], ...] | None:
-    """Return the place of each of `texts` in `text`.
+def _located(text: str, skeleton: str, fields: list[tuple[int, str]]) -> Rendered:
+    """Return `text` with the place of each field of a message in it.
 
-    `skeleton` is the same rendering with a mark in place of each text. The template may have stripped white
-    space around a text. None means that filling in the marks does not give `text`.
+    fields: the number of each field's message, and the field's text. `skeleton` is the same rendering with a
+    mark in place of each field. The template may have stripped white space around a field. The places are
+    unknown where filling in the marks does not give `text`.
     """
     parts = SENTINEL.split(skeleton)  # template, index, template, index, …, template
     if not text.startswith(parts[0]):
-        return None
-    at, spans = len(parts[0]), []
+        return Rendered(text, None)
+    at, spans, owners = len(parts[0]), [], []
     for index, following in zip(parts[1::2], parts[2::2], strict=True):
-        raw = texts[int(index)]
+        owner, raw = fields[int(index)]
         for written in (raw, raw.strip(), raw.lstrip(), raw.rstrip()):
             if text.startswith(written + following, at):
                 spans.append((at, at + len(written)))
+                owners.append(owner)
                 at += len(written) + len(following)
                 break
         else:
-            return None
-    return tuple(spans) if at == len(text) else None
+            return Rendered(text, None)
+    return Rendered(text, tuple(spans), tuple(owners)) if at == len(text) else Rendered(text, None)

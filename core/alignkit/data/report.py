@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alignkit.errors import UserError
-from alignkit.example import Group
+from alignkit.example import BadExample, Group
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Report:
     completions, prompt_tokens and completion_tokens count usable examples. Tokens are counted after
     truncation, and those of a prompt once for all its completions. truncated: the prompts that lost their
     beginning. dropped: for each reason, the rows that cannot be used. blank: the blank completions that were
-    left out of data to rank.
+    left out of data to rank. unlearned: the completion tokens that are not the policy's. reserved: columns of
+    numbers whose names mean something else in a batch. left_out: for each other column of numbers that is not
+    in the batch, the reason.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Report:
     truncated: int
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
     blank: int = 0
+    unlearned: int = 0
+    reserved: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Write the report as text, to show before training."""
@@ -47,6 +52,11 @@ class Report:
         ]
         if self.truncated:
             lines.append(f"  {self.truncated:,} prompts lost their beginning to fit the maximum length")
+        if self.unlearned:
+            lines.append(f"  {self.unlearned:,} completion tokens are of other turns than the assistant's")
+        if self.reserved:
+            names = ", ".join(map(repr, self.reserved))
+            lines.append(f"  not read as numbers, because a batch uses these names otherwise: {names}")
         return [*lines, *(f"  {line}" for line in self.dropped_lines())]
 
     def dropped_lines(self) -> list[str]:
@@ -74,11 +84,17 @@ class Tally:
     completion_tokens: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
     blank: int = 0
+    unlearned: int = 0
+    reserved: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
-    def drop(self, reason: str, place: str) -> None:
+    def drop(self, reason: BadExample, place: str) -> None:
         """Count a row that cannot be used."""
-        earlier = self.dropped.get(reason)
-        self.dropped[reason] = Dropped(earlier.count + 1, earlier.first) if earlier else Dropped(1, place)
+        earlier = self.dropped.get(str(reason))
+        first = f"{place}: {reason.detail}" if reason.detail else place
+        self.dropped[str(reason)] = (
+            Dropped(earlier.count + 1, earlier.first) if earlier else Dropped(1, first)
+        )
 
     def keep(self, group: Group) -> None:
         """Count a usable example."""
@@ -87,10 +103,11 @@ class Tally:
         self.completions += len(group.completions)
         self.prompt_tokens += len(group.prompt)
         self.completion_tokens += sum(map(len, group.completions))
+        self.unlearned += sum(mask.count(False) for mask in group.masks or ())
 
     def report(self) -> Report:
         """Return the report of the rows so far."""
-        return Report(**{**vars(self), "dropped": dict(self.dropped)})
+        return Report(**{**vars(self), "dropped": dict(self.dropped), "left_out": dict(self.left_out)})
 
 
 def enforce(report: Report, on_bad: str, where: str) -> None:

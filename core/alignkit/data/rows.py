@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from alignkit.batch import Batch, Prompt
-from alignkit.example import Group
+from alignkit.example import Column, Group
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Tree:
 class Rows:
     """Token rows, and the places in them at which completion tokens are predicted.
 
-    input_ids, position_ids: (R, L). predicting (M,): for each completion token, the index of the hidden state
-    that predicts it, among the R·L of all rows. slot (M,): the token's index among the N·T of the batch. last
-    (N,): the index of each completion's last token among the R·L. trees: the place of each tree in the single
-    row; None means that the rows are flat. under: the same completions after other prompts, by the data's
-    column.
+    input_ids, position_ids: (R, L). Of the completion tokens, M are inside the batch's mask. predicting (M,):
+    for each of them, the index of the hidden state that predicts it, among the R·L of all rows. slot (M,):
+    the token's index among the N·T of the batch. last (N,): the index of each completion's last token among
+    the R·L. trees: the place of each tree in the single row; None means that the rows are flat. under: the
+    same completions after other prompts, by the data's column.
     """
 
     input_ids: Tensor
@@ -55,7 +55,7 @@ class Rows:
     under: Mapping[str, Rows] = field(default_factory=dict)
 
     def scatter(self, values: Tensor) -> Tensor:
-        """Return values of completion tokens, (M,), as (N, T) with zeros elsewhere."""
+        """Return values of the tokens inside the mask, (M,), as (N, T) with zeros elsewhere."""
         shape = self.batch.mask.shape
         return (
             torch.zeros(shape.numel(), dtype=values.dtype, device=values.device)
@@ -95,9 +95,10 @@ def tree_rows(groups: Sequence[Group]) -> Rows:
         ids += group.prompt
         positions += range(prompt)
         ends = []
-        for completion in group.completions:
+        for number, completion in enumerate(group.completions):
             first = len(ids)
-            predicting += [start + prompt - 1, *range(first, first + len(completion) - 1)]
+            before = [start + prompt - 1, *range(first, first + len(completion) - 1)]
+            predicting += compress(before, _mask(group, number))
             ids += completion
             ends.append(len(ids))
             positions += range(prompt, prompt + len(completion))
@@ -114,14 +115,18 @@ def flat_rows(groups: Sequence[Group]) -> Rows:
 
     Rows are padded on the right, where causal attention never looks.
     """
-    sequences = [(group.prompt, completion) for group in groups for completion in group.completions]
-    length = max(len(prompt) + len(completion) for prompt, completion in sequences)
+    sequences = [
+        (group.prompt, completion, _mask(group, number))
+        for group in groups
+        for number, completion in enumerate(group.completions)
+    ]
+    length = max(len(prompt) + len(completion) for prompt, completion, _ in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)
     predicting, last = [], []
-    for row, (prompt, completion) in enumerate(sequences):
+    for row, (prompt, completion, mask) in enumerate(sequences):
         end = len(prompt) + len(completion)
         ids[row, :end] = torch.tensor(prompt + completion)
-        predicting += range(row * length + len(prompt) - 1, row * length + end - 1)
+        predicting += compress(range(row * length + len(prompt) - 1, row * length + end - 1), mask)
         last.append(row * length + end - 1)
     batch, slot = batch_of(groups)
     positions = torch.arange(length).expand(len(sequences), -1)
@@ -131,23 +136,48 @@ def flat_rows(groups: Sequence[Group]) -> Rows:
 def batch_of(groups: Sequence[Group]) -> tuple[Batch, Tensor]:
     """Return the groups' completions padded to (N, T), and `slot`, (M,).
 
-    `slot` is the index of each completion token among the N·T.
+    `slot` is the index of each token inside the mask among the N·T. The batch has the columns that every
+    group has, (N,), or (N, T) for numbers of tokens, which are zero outside the mask. A number of a prompt
+    is that of each of its completions.
     """
     completions = [completion for group in groups for completion in group.completions]
     width = max(map(len, completions))
     tokens = torch.zeros(len(completions), width, dtype=torch.long)
     mask = torch.zeros(len(completions), width, dtype=torch.bool)
-    for index, completion in enumerate(completions):
+    masks = [_mask(group, number) for group in groups for number in range(len(group.completions))]
+    for index, (completion, learned) in enumerate(zip(completions, masks, strict=True)):
         tokens[index, : len(completion)] = torch.tensor(completion)
-        mask[index, : len(completion)] = True
+        mask[index, : len(completion)] = torch.tensor(learned)
     owner = torch.tensor([number for number, group in enumerate(groups) for _ in group.completions])
     columns = {
-        name: torch.tensor([value for group in groups for value in group.columns[name]], dtype=torch.float32)
-        for name in groups[0].columns
-        if all(name in group.columns for group in groups)
+        name: _column([entry for group in groups for entry in _entries(group, name)], mask)
+        for name in (*groups[0].columns, *groups[0].prompt_columns)
+        if all(name in group.columns or name in group.prompt_columns for group in groups)
     }
-    prompts = tuple(Prompt(group.prompt, group.text) for group in groups)
+    prompts = tuple(Prompt(group.prompt, group.text, group.prompts) for group in groups)
     return Batch(tokens, mask, owner, columns, prompts=prompts), mask.flatten().nonzero().squeeze(1)
+
+
+def _mask(group: Group, number: int) -> tuple[bool, ...]:
+    """Return, for each token of completion `number`, whether the policy wrote it."""
+    return (True,) * len(group.completions[number]) if group.masks is None else group.masks[number]
+
+
+def _entries(group: Group, name: str) -> Column:
+    """Return the column's entry for each completion of the group."""
+    if name in group.columns:
+        return group.columns[name]
+    return (group.prompt_columns[name],) * len(group.completions)
+
+
+def _column(entries: Sequence[Any], mask: Tensor) -> Tensor:
+    """Return numbers of completions as (N,), those of tokens as (N, T), zero outside the mask, (N, T)."""
+    if not isinstance(entries[0], tuple):
+        return torch.tensor(entries, dtype=torch.float32)
+    padded = torch.zeros(mask.shape)
+    for index, numbers in enumerate(entries):
+        padded[index, : len(numbers)] = torch.tensor(numbers)
+    return padded * mask
 
 
 def branch_mask(prompt: int, completion: int) -> Tensor:

@@ -8,12 +8,30 @@ writes it in a conversation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from alignkit.data.encoding import Encoder
-from alignkit.data.rendering import Rendered, render
+from alignkit.data.encoding import Encoder, Place
+from alignkit.data.own_columns import check_lengths
+from alignkit.data.rendering import Rendered
+from alignkit.data.steps import step_columns, step_ends
+from alignkit.data.turns import Turns, Written
 from alignkit.example import BadExample, Example, Group, Text
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a completion.
+
+    mask: for each whether the policy wrote it; None means all. steps: the index of the last token of each
+    step.
+    """
+
+    ids: list[int]
+    mask: tuple[bool, ...] | None = None
+    steps: tuple[int, ...] = ()
 
 
 class Tokenization:
@@ -25,34 +43,54 @@ class Tokenization:
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
         self._encoder = Encoder(tokenizer)
+        self._turns = Turns(tokenizer, self._encoder)
 
-    def encode(self, example: Example) -> Group:
+    def encode(self, example: Example, prompts: Mapping[str, Text] | None = None) -> Group:
         """Return the ids of the example. A prompt that is too long loses its beginning.
+
+        prompts: other prompts of the same completions, by the column that holds them; each may be as long as
+        the first one.
 
         Every completion ends with one end-of-sequence, unless the column `finished` holds 0 for it, which
         means that it was cut off where it was sampled. Raises BadExample for a completion that leaves no room
-        for a prompt, for a conversation that the chat template refuses or does not extend, and where the data
-        spells out a special token that cannot be written as plain text. Raises UserError where a conversation
-        has no chat template.
+        for a prompt, for a conversation that the chat template refuses or does not extend, where the data
+        spells out a special token that cannot be written as plain text, and where a column has another number
+        of entries than the completion has tokens. Raises UserError where a conversation has no chat template.
         """
-        opened = self._open(example.prompt)
+        opened = self._turns.open(example.prompt)
         prompt = self._ids(opened, example.prompt)
         if not prompt:
             raise BadExample("empty prompt")
         ended = example.columns.get("finished", (1.0,) * len(example.completions))
-        completions = tuple(
-            self._completion_ids(example.prompt, opened, prompt, text, bool(end))
+        tokens = [
+            self._completion(example, opened, prompt, text, ended=bool(end))
             for text, end in zip(example.completions, ended, strict=True)
+        ]
+        completions = tuple(each.ids for each in tokens)
+        check_lengths(example.columns, completions)
+        columns = {**example.columns}
+        if example.steps is not None:
+            columns |= step_columns(example.steps, tokens[0].steps)
+        room = self.max_length - max(map(len, completions), default=0)
+        fitted = self._fit(prompt, room)
+        others = {name: self._another(text, example.prompt, name) for name, text in (prompts or {}).items()}
+        fitted_others = {name: self._fit(ids, room) for name, ids in others.items()}
+        return Group(
+            fitted,
+            completions,
+            columns,
+            truncated=fitted != prompt or fitted_others != others,
+            masks=_masks(tokens),
+            prompts=fitted_others,
+            text=example.prompt,
         )
-        fitted = self._fit(prompt, self.max_length - max(map(len, completions), default=0))
-        return Group(fitted, completions, example.columns, truncated=len(fitted) < len(prompt))
 
     def prompt_ids(self, prompt: Text, room: int | None = None) -> list[int]:
         """Return the ids from which to sample a completion.
 
         room: keep at most this number of tokens, without the prompt's beginning; None means all.
         """
-        ids = self._ids(self._open(prompt), prompt)
+        ids = self._ids(self._turns.open(prompt), prompt)
         return ids if room is None else self._fit(ids, room)
 
     @cached_property
@@ -66,6 +104,12 @@ class Tokenization:
         probe = Example([{"role": "user", "content": "a"}], ([{"role": "assistant", "content": "b"}],))
         group = Tokenization(self.tokenizer, max_length=1 << 30).encode(probe)
         return frozenset({self._encoder.eos, group.completions[0][-1]})
+
+    def _another(self, text: Text, prompt: Text, column: str) -> list[int]:
+        """Return the ids of a text, from the column of this name, that takes the place of `prompt`."""
+        if isinstance(text, str) != isinstance(prompt, str):
+            raise BadExample(f"'prompt' and {column!r} are not both text or both conversations")
+        return self.prompt_ids(text)
 
     def _fit(self, prompt: list[int], room: int) -> list[int]:
         """Return the last `room` tokens; a beginning-of-sequence stays in front.
@@ -85,65 +129,60 @@ class Tokenization:
         ids = self._encoder.ids(rendered)
         return [*self._encoder.opening, *ids] if isinstance(prompt, str) else ids
 
-    def _completion_ids(
-        self, prompt: Text, opened: Rendered, prompt_ids: list[int], completion: Text, ended: bool
-    ) -> list[int]:
-        """Return the ids of a completion. `ended` is false for one that was cut off where it was sampled."""
-        whole, part = self._close(prompt, opened, completion)
-        if not ended and isinstance(completion, list) and whole.spans is not None:
-            said = max([len(opened.text), *(end for _, end in whole.spans)])
-            whole, part = whole.cut(0, said), whole.cut(len(opened.text), said)
-        joined = self._ids(whole, prompt)
-        straddled = joined[: len(prompt_ids)] != prompt_ids
-        ids = self._encoder.ids(part, continues=True) if straddled else joined[len(prompt_ids) :]
-        return (
-            ids
-            if not ended or (isinstance(completion, list) and self._ends_in_mark(part))
-            else [*ids, self._encoder.eos]
-        )
+    def _completion(
+        self, example: Example, opened: Rendered, prompt_ids: list[int], completion: Text, *, ended: bool
+    ) -> Tokens:
+        """Return a completion's tokens. `ended` is false for one that was cut off where it was sampled."""
+        written = self._turns.close(example.prompt, opened, completion, ended=ended)
+        end = [] if not ended or written.marked else [self._encoder.eos]
+        if written.policy is None and example.steps is None:
+            return Tokens([*self._written_ids(written, example.prompt, prompt_ids), *end])
+        ids, places = self._located(written, example.prompt, prompt_ids)
+        steps = () if example.steps is None else step_ends(example.steps, written, places, len(ids + end))
+        return Tokens([*ids, *end], _mask(written, places, len(end)), steps)
 
-    def _open(self, prompt: Text) -> Rendered:
-        """Render the prompt, with what begins the assistant's turn."""
-        return (
-            Rendered(prompt, ((0, len(prompt)),))
-            if isinstance(prompt, str)
-            else self._render(prompt, generation_prompt=True)
-        )
+    def _written_ids(self, written: Written, prompt: Text, prompt_ids: list[int]) -> list[int]:
+        """Return the ids of the completion's part of the text."""
+        joined = self._ids(written.whole, prompt)
+        if joined[: len(prompt_ids)] == prompt_ids:
+            return joined[len(prompt_ids) :]
+        return self._encoder.ids(written.part, continues=True)
 
-    def _close(self, prompt: Text, opened: Rendered, completion: Text) -> tuple[Rendered, Rendered]:
-        """Render the whole text up to the end of the assistant's turn, and cut out the completion's part."""
-        if isinstance(prompt, str) and isinstance(completion, str):
-            whole = Rendered(prompt + completion, ((0, len(prompt + completion)),))
-            return whole, whole.cut(len(prompt), len(whole.text))
-        if isinstance(prompt, str) or isinstance(completion, str):
-            raise BadExample("the prompt and its completions are not all text or all conversations")
-        whole = self._render([*prompt, *completion], generation_prompt=False)
-        if not whole.text.startswith(opened.text):
-            raise BadExample("the chat template writes the prompt in another way when a completion follows")
-        end = self._end_of_turn(whole, len(opened.text))
-        return whole.cut(0, end), whole.cut(len(opened.text), end)
+    def _located(
+        self, written: Written, prompt: Text, prompt_ids: list[int]
+    ) -> tuple[list[int], list[Place]]:
+        """Return the ids of the completion's part of the text, and their places in the whole text."""
+        ids, places = self._encoder.located(written.whole)
+        opening = self._encoder.opening if isinstance(prompt, str) else []
+        first = len(prompt_ids) - len(opening)
+        if [*opening, *ids[:first]] == prompt_ids:
+            return ids[first:], places[first:]
+        ids, places = self._encoder.located(written.part, continues=True)
+        return ids, [(start + written.start, end + written.start) for start, end in places]
 
-    def _render(self, messages: list[dict[str, Any]], *, generation_prompt: bool) -> Rendered:
-        """Render messages. Raises BadExample for a special token in the data whose place is unknown."""
-        rendered = render(self.tokenizer, messages, generation_prompt=generation_prompt)
-        texts = (text for message in messages for field, text in message.items() if field != "role")
-        if rendered.spans is None and any(self._encoder.spells_special(text) for text in texts):
-            raise BadExample("spells out a special token, in a conversation that the chat template rewrites")
-        return rendered
 
-    def _end_of_turn(self, whole: Rendered, start: int) -> int:
-        """Return the index where the completion that begins at `start` ends.
+def _mask(written: Written, places: list[Place], ends: int) -> tuple[bool, ...] | None:
+    """Return for each token whether the policy wrote it; `ends` more tokens end the completion.
 
-        It ends after the first mark that the template writes behind the last content. Where there is no mark,
-        or the places of the contents are unknown, only white space at the end is left out.
-        """
-        if whole.spans is None:
-            return max(start, len(whole.text.rstrip()))
-        said = max([start, *(end for _, end in whole.spans)])
-        mark = self._encoder.marks.search(whole.text, said)
-        return mark.end() if mark else said + len(whole.text[said:].rstrip())
+    A token that stands for characters of another turn too is not the policy's, unless they are white space.
+    """
+    if written.policy is None:
+        return None
+    text = written.whole.text
 
-    def _ends_in_mark(self, part: Rendered) -> bool:
-        """Tell whether the text ends with a mark that the template wrote."""
-        said = max((end for _, end in part.spans or ()), default=0)
-        return any(mark.end() == len(part.text) for mark in self._encoder.marks.finditer(part.text, said))
+    def owned(start: int, end: int, begin: int, stop: int) -> bool:
+        inside = begin <= start and end <= stop
+        others = text[start : max(start, begin)] + text[min(end, stop) : end]
+        return inside or (start < stop and begin < end and not others.strip())
+
+    mask = (*(any(owned(*place, *turn) for turn in written.policy) for place in places), *[True] * ends)
+    if not any(mask):
+        raise BadExample("no token of a completion is the assistant's alone")
+    return mask
+
+
+def _masks(tokens: list[Tokens]) -> tuple[tuple[bool, ...], ...] | None:
+    """Return the masks of all completions, or None where the policy wrote them all."""
+    if all(each.mask is None for each in tokens):
+        return None
+    return tuple((True,) * len(each.ids) if each.mask is None else each.mask for each in tokens)

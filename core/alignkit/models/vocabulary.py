@@ -20,6 +20,7 @@ from alignkit.objective import roles_of_function
 
 Functions = Mapping[str, Callable[..., Tensor]]
 
+
 def over_vocabulary(functions: Functions, hidden: Mapping[str, Tensor], head: Head) -> dict[str, Tensor]:
     """Return each function's numbers, (M,) fp32, by its name.
 

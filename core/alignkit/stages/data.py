@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from alignkit.data.loading import Dataset, load
@@ -27,13 +27,21 @@ class StageData:
     formats: Mapping[str, Format]
     note: Callable[[str], None]
 
-    def load(self, name: str, kind: type[DataKind], max_length: int, room: int = 0) -> Dataset:
+    def load(
+        self,
+        name: str,
+        kind: type[DataKind],
+        max_length: int,
+        room: int = 0,
+        prompts: Collection[str] = (),
+    ) -> Dataset:
         """Read, check and tokenize the data called `name`, and show what became of its rows.
 
         max_length: the most tokens of a prompt with its completion, of which `room` is left for one to be
-        sampled.
+        sampled. prompts: columns that hold other prompts for the same completions.
         """
-        return self.load_entry(self.entry(name), kind, max_length, room, name=name, where=f"data.{name}")
+        entry, where = self.entry(name), f"data.{name}"
+        return self.load_entry(entry, kind, max_length, room, prompts, name=name, where=where)
 
     def load_entry(
         self,
@@ -41,13 +49,22 @@ class StageData:
         kind: type[DataKind],
         max_length: int,
         room: int = 0,
+        prompts: Collection[str] = (),
         *,
         name: str,
         where: str,
     ) -> Dataset:
         """Do the same for an entry that has no name in the recipe's data; messages call it `name`."""
         tokenization = self.base.tokenization(max_length, room)
-        dataset = load(entry, kind, name=name, tokenization=tokenization, formats=self.formats, where=where)
+        dataset = load(
+            entry,
+            kind,
+            name=name,
+            tokenization=tokenization,
+            formats=self.formats,
+            where=where,
+            prompts=prompts,
+        )
         for line in dataset.report.lines():
             self.note(line)
         return dataset

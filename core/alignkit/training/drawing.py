@@ -134,7 +134,9 @@ class RoundDrawer:
         self, number: int, at: int, positions: Sequence[int], places: list[int]
     ) -> list[dict[str, Any]]:
         """Sample completions of the prompts at `places` from each source, and decode them."""
-        prompts = [replace(self.prompts.groups[place], completions=(), columns={}) for place in places]
+        prompts = [
+            replace(self.prompts.groups[place], completions=(), columns={}, masks=None) for place in places
+        ]
         examples = [replace(self.prompts.examples[place], completions=(), columns={}) for place in places]
         found: list[dict[str, Any]] = [
             _record(example, position, at) for example, position in zip(examples, positions, strict=True)
@@ -224,5 +226,10 @@ def _text_of(record: dict[str, Any], prompt: Example) -> Example:
 
 
 def _tokens_of(record: dict[str, Any], prompt: Group) -> Group:
+    """Return a prompt's samples as tokens; the data's own completions keep their masks."""
     finished = {"finished": tuple(map(float, record["finished"]))}
-    return replace(prompt, completions=tuple(record["tokens"]), columns=finished)
+    tokens, masks = tuple(record["tokens"]), None
+    if prompt.masks is not None:
+        of_data = dict(zip(map(tuple, prompt.completions), prompt.masks, strict=True))
+        masks = tuple(of_data.get(tuple(one), (True,) * len(one)) for one in tokens)
+    return replace(prompt, completions=tokens, columns=finished, masks=masks)

@@ -50,6 +50,11 @@ def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
             f"`prepare` of {name} must return rollouts, found {type(prepared).__name__}",
             hint="Return rollouts.with_(…) or .select(…).",
         )
+    if not prepared.mask.any(-1).all():
+        raise UserError(
+            f"`prepare` of {name} left a completion without any token to learn from",
+            hint="Leave the completion out with rollouts.select(…).",
+        )
     for key, value in prepared.signals.items():
         if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
             expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"

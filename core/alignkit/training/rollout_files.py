@@ -43,9 +43,12 @@ def prepared_batch(rollouts: Rollouts, metrics: dict[str, float], state: dict[st
     groups, members = [], []
     for number in rollouts.group.unique().tolist():
         places = (rollouts.group == number).nonzero().squeeze(1)
-        completions = tuple(rollouts.tokens[place][rollouts.mask[place]].tolist() for place in places)
+        ends = [int(rollouts.mask[place].nonzero().max()) + 1 for place in places]
+        cut = [(place, slice(end)) for place, end in zip(places, ends, strict=True)]
+        completions = tuple(rollouts.tokens[place][part].tolist() for place, part in cut)
+        masks = tuple(tuple(rollouts.mask[place][part].tolist()) for place, part in cut)
         prompt = rollouts.prompts[number]
-        groups.append(Group(prompt.tokens, completions, text=prompt.text))
+        groups.append(Group(prompt.tokens, completions, masks=masks, prompts=prompt.others, text=prompt.text))
         members.append(places)
     return PreparedBatch(rollouts, tuple(groups), tuple(members), metrics, state)
 

@@ -303,7 +303,7 @@ def _with_a_score(samples: DrawnSamples, scores: Scores, scorer: Scorer) -> _Sco
         if not kept:
             continue
         found.places.append(place)
-        found.groups.append(_select(group, kept))
+        found.groups.append(group.select(kept))
         found.rewards.extend(total for total in totals if total is not None)
         for name in names:
             found.parts[name].extend(scores.each[name][place][at] or 0.0 for at in kept)
@@ -312,11 +312,6 @@ def _with_a_score(samples: DrawnSamples, scores: Scores, scorer: Scorer) -> _Sco
         if scores.token_rewards is not None:
             tokens += [scores.token_rewards[place][at] or [] for at in kept]
     return found if scores.token_rewards is None else replace(found, token_rewards=tokens)
-
-
-def _select(group: Group, kept: Sequence[int]) -> Group:
-    columns = {name: tuple(values[at] for at in kept) for name, values in group.columns.items()}
-    return replace(group, completions=tuple(group.completions[at] for at in kept), columns=columns)
 
 
 def _metrics(samples: DrawnSamples, scores: Scores, kept: _Scored, seconds: float) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from alignkit.data.checking import select
@@ -116,15 +115,9 @@ def _choose(
     places = [best_places(scores, n) for scores in totals]
     return (
         [select(example, kept) for example, kept in zip(examples, places, strict=True)],
-        [_select(group, kept) for group, kept in zip(groups, places, strict=True)],
+        [group.select(kept) for group, kept in zip(groups, places, strict=True)],
         [best_of_divergence(scores, n) for scores in totals],
     )
-
-
-def _select(group: Group, kept: Sequence[int]) -> Group:
-    """Return the group with only the completions at `kept`."""
-    columns = {name: tuple(values[place] for place in kept) for name, values in group.columns.items()}
-    return replace(group, completions=tuple(group.completions[place] for place in kept), columns=columns)
 
 
 def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:

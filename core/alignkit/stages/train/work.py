@@ -60,16 +60,17 @@ def _load(term: PlannedTerm, stage: PlannedTrain, context: RunContext) -> tuple[
     """
     wanted, kind = stage.settings, term.objective.data
     room = wanted.sampling.max_tokens if term.online else 0
-    dataset = context.data.load(term.on, kind, wanted.max_length, room)
+    prompts = stage.prompts
+    dataset = context.data.load(term.on, kind, wanted.max_length, room, prompts)
     if term.online:
         return dataset, None
     if stage.held_out is not None:
         where = f"stages.{stage.name}.held_out"
         return dataset, context.data.load_entry(
-            stage.held_out, kind, wanted.max_length, name=HELD_OUT_ENTRY, where=where
+            stage.held_out, kind, wanted.max_length, prompts=prompts, name=HELD_OUT_ENTRY, where=where
         )
     if isinstance(wanted.held_out, str):
-        return dataset, context.data.load(wanted.held_out, kind, wanted.max_length)
+        return dataset, context.data.load(wanted.held_out, kind, wanted.max_length, prompts=prompts)
     if isinstance(wanted.held_out, float):
         return split_held_out(dataset, wanted.held_out, context.seed)
     return dataset, None
