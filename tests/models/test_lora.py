@@ -137,7 +137,7 @@ def test_a_target_is_all_linear_layers_or_names_in_whole_or_by_their_end(target,
     ("lora", "key", "words"),
     [
         ({"rank_pattern": {"q_projj": 2}}, "rank_pattern", "Did you mean 'q_proj'"),
-        ({"alpha_pattern": {"self_attn.up_proj": 2}}, "alpha_pattern", "Did you mean 'mlp.up_proj'"),
+        ({"alpha_pattern": {"mlp.up_prj": 2}}, "alpha_pattern", "Did you mean 'mlp.up_proj'"),
         ({"rank_pattern": {"layers.7.mlp.up_proj": 2}}, "rank_pattern", "Did you mean 'layers.[01].mlp.up_proj'"),
         ({"rank_pattern": {"k_proj": 2}, "target": ["q_proj"]}, "rank_pattern", "Did you mean 'q_proj'"),
         ({"rank_pattern": {"lm_head": 2}}, "rank_pattern", "Did you mean"),

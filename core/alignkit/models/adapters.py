@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +93,14 @@ def set_adapter_state(
         )
 
 
-def write_adapter(
-    model: Any,
-    adapter: str,
-    head: nn.Linear | None,
-    tokenizer: Any,
-    folder: Path,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
+def write_adapter(model: Any, adapter: str, head: nn.Linear | None, tokenizer: Any, folder: Path) -> None:
     """Write an adapter with its head and the tokenizer; `PeftModel.from_pretrained` loads all of it.
 
     With a head it is the adapter of a sequence classifier, else of a causal language model. The base's name
-    is that of the model that lies under `model`. metadata: kept in the file of weights; PEFT ignores it.
+    is that of the model that lies under `model`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = adapter_state(model, adapter, head)
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
+    save_file(adapter_state(model, adapter, head), folder / WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config[adapter].to_dict()
     config["inference_mode"] = True
     config["base_model_name_or_path"] = model.get_base_model().name_or_path

@@ -28,7 +28,7 @@ from alignkit.models.adapters import (
 from alignkit.models.base import Base
 from alignkit.models.forward import autocast
 from alignkit.models.lora import peft_quiet, speed_up
-from alignkit.models.starts import Starts, metadata
+from alignkit.models.starts import Starts
 from alignkit.signals import HEADED
 
 
@@ -149,8 +149,8 @@ class Roles:
         """Write the role's adapter, its head and the tokenizer in PEFT's format."""
         role = self.roles[name]
         assert role.adapter is not None
-        started = metadata(self.starts.of[role.adapter])
-        write_adapter(self.model, role.adapter, role.head, self.base.tokenizer, folder, started)
+        write_adapter(self.model, role.adapter, role.head, self.base.tokenizer, folder)
+        self.starts.write(role.adapter, folder)
 
     def _add_adapter(self, adapter: str, start: Path | None, dropout: float) -> None:
         """Make an adapter in PEFT: a copy of that in the folder `start`, still without its weights; or fresh."""

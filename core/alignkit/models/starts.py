@@ -12,6 +12,7 @@ PEFT computes the first weights, of a copy of each layer. Some of its initializa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,21 +21,19 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear, LoraLayer, ParamWrapper
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alignkit import recipe
 from alignkit.errors import UserError
-from alignkit.models.adapters import WEIGHTS
 from alignkit.models.base import Base
 from alignkit.models.dequantized import dequantized
 from alignkit.models.partly_frozen import PartlyFrozen
 from alignkit.models.pretrained import load_pretrained
 from alignkit.recipe.initializations import Initialization, factorizes, moves, subtracts
 
-KEY = "init_lora_weights"
-"""The name, in the metadata of an adapter's weights and in a recipe, of how the adapter began."""
+FILE, KEY = "start.json", "init_lora_weights"
+"""The file, beside an adapter's weights, that says how the adapter began; and its key, a recipe's too."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,14 @@ class Starts:
         for _, layer in adapted(self.base.model, adapter):
             _freeze(layer, adapter, kind)
 
+    def write(self, adapter: str, folder: Path) -> None:
+        """Write how an adapter began beside its weights, where it did not begin as PEFT begins by itself.
+
+        PEFT's own file does not say so: plain PEFT would begin so again when it loads the adapter.
+        """
+        if self.of[adapter] is not True:
+            (folder / FILE).write_text(json.dumps({KEY: self.of[adapter]}) + "\n")
+
     def _computed(self, adapter: str, kind: Initialization) -> dict[str, Start]:
         """Return the first weights of every adapted layer, by the layer's path in the base."""
         torch.manual_seed(self.seed)
@@ -101,16 +108,10 @@ def adapted(model: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:
             yield path, layer
 
 
-def metadata(kind: Initialization) -> dict[str, str]:
-    """Return what a file of weights says of how its adapter began."""
-    return {} if kind is True else {KEY: str(kind).lower()}
-
-
 def kind_of(folder: Path) -> Initialization:
     """Return how the adapter in `folder` began."""
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        found = (file.metadata() or {}).get(KEY, "true")
-    return {"true": True, "false": False}.get(found, found)
+    file = folder / FILE
+    return json.loads(file.read_text())[KEY] if file.is_file() else True
 
 
 @torch.no_grad()
