@@ -1,5 +1,6 @@
 """Whole runs with adapters that are not plain LoRA: killed and resumed, started from, and taken out."""
 
+import json
 import signal
 
 import pytest
@@ -8,6 +9,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from tiny_runs import kill_when, run, write_recipe
 from transformers import AutoModelForCausalLM
+
+from alignkit.models.base import quantization_config
+from alignkit.recipe import Model
 
 STAGE = "  one: {train: dpo, on: pairs}"
 LORA = {
@@ -35,7 +39,8 @@ def test_a_later_stage_starts_from_the_adapter_and_keeps_frozen_what_was_frozen(
     recipe = write_recipe(tmp_path, base, stages, f"model.lora={LORA['pissa_niter_4']}")
     run(recipe, tmp_path)
     one, two = (
-        load_file(tmp_path / "tiny" / name / "adapter" / "adapter_model.safetensors") for name in ("one", "two")
+        load_file(tmp_path / "tiny" / name / "adapter" / "adapter_model.safetensors")
+        for name in ("one", "two")
     )
     for key, value in one.items():
         if "lora_A" in key:
@@ -47,12 +52,8 @@ def test_a_later_stage_starts_from_the_adapter_and_keeps_frozen_what_was_frozen(
 def test_the_first_divergence_from_the_reference_is_zero_where_the_start_is_no_zero(base, tmp_path):
     recipe = write_recipe(tmp_path, base, STAGE, f"model.lora={LORA['orthogonal']}", "training.steps=1")
     run(recipe, tmp_path)
-    import json
-
     first = json.loads((tmp_path / "tiny" / "one" / "metrics.jsonl").read_text().splitlines()[0])
-    found = {name: value for name, value in first.items() if "margins" in name}
-    assert found
-    assert all(abs(value) < 1e-5 for name, value in found.items() if "held_out" not in name), found
+    assert abs(first["rewards/margins"]) < 1e-5
 
 
 def test_a_loftq_policy_is_merged_into_the_weights_that_it_was_trained_over(alignkit, base, tmp_path):
@@ -63,9 +64,6 @@ def test_a_loftq_policy_is_merged_into_the_weights_that_it_was_trained_over(alig
     alignkit("export", stage, "--to", tmp_path / "merged", "--merged")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     assert not hasattr(merged.config, "quantization_config")
-
-    from alignkit.models.base import quantization_config
-    from alignkit.recipe import Model
 
     quantized = AutoModelForCausalLM.from_pretrained(
         base,

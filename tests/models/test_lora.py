@@ -138,7 +138,11 @@ def test_a_target_is_all_linear_layers_or_names_in_whole_or_by_their_end(target,
     [
         ({"rank_pattern": {"q_projj": 2}}, "rank_pattern", "Did you mean 'q_proj'"),
         ({"alpha_pattern": {"mlp.up_prj": 2}}, "alpha_pattern", "Did you mean 'mlp.up_proj'"),
-        ({"rank_pattern": {"layers.7.mlp.up_proj": 2}}, "rank_pattern", "Did you mean 'layers.[01].mlp.up_proj'"),
+        (
+            {"rank_pattern": {"layers.7.mlp.up_proj": 2}},
+            "rank_pattern",
+            "Did you mean 'layers.[01].mlp.up_proj'",
+        ),
         ({"rank_pattern": {"k_proj": 2}, "target": ["q_proj"]}, "rank_pattern", "Did you mean 'q_proj'"),
         ({"rank_pattern": {"lm_head": 2}}, "rank_pattern", "Did you mean"),
     ],
@@ -186,7 +190,7 @@ def test_the_weight_of_an_adapted_layer_is_that_by_which_it_multiplies(kind, dor
 
 
 def test_dora_gives_each_row_of_the_weight_its_trained_length_with_the_gradient_of_its_paper():
-    """y = m ÷ ‖V‖ · V·x with V = W + s·B·A, where ‖V‖ counts as a constant (Liu et al., 2024, section 4.3)."""
+    """y = m ÷ ‖V‖ · V·x with V = W + s·B·A, ‖V‖ counts as a constant (Liu et al., 2024, 4.3)."""
     torch.manual_seed(0)
     model = get_peft_model(
         nn.Sequential(nn.Linear(6, 5, bias=False)),

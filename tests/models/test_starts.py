@@ -1,4 +1,6 @@
-"""How adapters begin: policy and reference agree, the base stays as it was, and plain PEFT reads the result."""
+"""How adapters begin: policy and reference agree, the base stays as it was, and plain PEFT reads what comes
+of it.
+"""
 
 import random
 
@@ -21,7 +23,9 @@ from alignkit.models.starts import adapted, kind_of
 from alignkit.sampling.merged import MergedModel
 
 KINDS = [True, False, "gaussian", "orthogonal", "pissa", "pissa_niter_4", "olora", "mica"]
-CASES = [(kind, "none") for kind in KINDS] + [(kind, "nf4") for kind in [*KINDS, "loftq"]] + [("loftq", "int8")]
+CASES = (
+    [(kind, "none") for kind in KINDS] + [(kind, "nf4") for kind in [*KINDS, "loftq"]] + [("loftq", "int8")]
+)
 DORA = [(kind, quantization, True) for kind, quantization in CASES if quantization != "int8"]
 ALL = [(*case, False) for case in CASES] + DORA
 GROUPS = word_groups(random.Random(0))
@@ -90,8 +94,12 @@ def test_a_saved_policy_gives_its_numbers_as_a_later_start_in_plain_peft_and_mer
     if quantization != "int8":  # which rounds activations
         merged = MergedModel(later).load("policy")
         assert_near(plain_logps(merged, GROUPS).detach(), expected, atol=1e-4)
-    options = {"quantization_config": quantization_config(recipe.Model(quantization=quantization), torch.float32)}
-    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map={"": "cpu"}, **options)
+    options = {
+        "quantization_config": quantization_config(recipe.Model(quantization=quantization), torch.float32)
+    }
+    plain = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, device_map={"": "cpu"}, **options
+    )
     plain = PeftModel.from_pretrained(plain, str(tmp_path)).train()  # int8 rounds activations in eval mode
     assert_near(plain_logps(plain, GROUPS).detach(), expected, atol=1e-4)
 
@@ -106,7 +114,12 @@ def test_a_start_that_is_subtracted_computes_what_peft_computes_over_the_changed
     theirs = get_peft_model(
         AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
         LoraConfig(
-            r=4, lora_alpha=6, target_modules="all-linear", init_lora_weights=kind, use_rslora=rslora, **patterns
+            r=4,
+            lora_alpha=6,
+            target_modules="all-linear",
+            init_lora_weights=kind,
+            use_rslora=rslora,
+            **patterns,
         ),
     )
     for ours, layer in zip(layers_of(roles), layers_of_peft(theirs), strict=True):
@@ -202,7 +215,9 @@ def test_fresh_adapters_are_a_function_of_the_seed(folder, kind):
 @pytest.mark.parametrize("kind", ["pissa", "olora", "mica"])
 def test_a_rank_that_a_weight_does_not_have_is_refused_with_the_layer(folder, kind):
     roles = make_roles(folder, kind, r=17)
-    with pytest.raises(UserError, match=r"model\.lora\.r: .*layers\.0\.self_attn\.k_proj is 16 × 32") as error:
+    with pytest.raises(
+        UserError, match=r"model\.lora\.r: .*layers\.0\.self_attn\.k_proj is 16 × 32"
+    ) as error:
         roles.add("policy", trainable=True)
     assert "Lower r to 16" in (error.value.hint or "")
 

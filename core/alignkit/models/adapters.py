@@ -27,7 +27,8 @@ def fresh_config(lora: recipe.Lora, dropout: float) -> LoraConfig:
     """Return PEFT's settings of a new adapter, with the given dropout.
 
     Where the start is subtracted again, the rank is twice the recipe's, and the scale the same. PEFT makes
-    every adapter as with `init_lora_weights: true`, which leaves the base alone; see `alignkit.models.starts`.
+    every adapter as with `init_lora_weights: true`, which leaves the base alone, and `alignkit.models.starts`
+    sets its first weights.
     """
     times = 2 if subtracts(lora.init_lora_weights) else 1
     # PEFT divides alpha by the rank, or by its root.

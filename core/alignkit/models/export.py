@@ -28,8 +28,9 @@ def export_merged(stage: Path, to: Path) -> None:
     """Write the base with the adapter merged in as one unquantized model that plain transformers loads.
 
     A reward model becomes a sequence classifier. An adapter that began with what quantization lost (LoftQ) is
-    merged into the quantized weights, written out: over the original ones it would count that twice. Raises UserError where `to` exists, where the base is not
-    where the adapter expects it, and where `finished_adapter` does.
+    merged into the quantized weights, written out: over the original ones it would count that twice. Raises
+    UserError where `to` exists, where the base is not where the adapter expects it, and where
+    `finished_adapter` does.
     """
     from peft import PeftModel
     from transformers import AutoTokenizer
@@ -72,10 +73,11 @@ def _load_base(stage: Path, adapter: Path, model: Mapping[str, Any]) -> Any:
             where=str(adapter / CONFIG),
             hint="Bring the folder back, or put a link to it there.",
         )
-    cls, options = AutoModelForCausalLM, {}
+    cls: Any = AutoModelForCausalLM
+    options: dict[str, Any] = {"dtype": torch.bfloat16}
     if config["task_type"] == "SEQ_CLS":
-        cls, options = AutoModelForSequenceClassification, {"num_labels": 1}
-    options["dtype"] = torch.bfloat16
+        cls = AutoModelForSequenceClassification
+        options["num_labels"] = 1
     lossy = kind_of(adapter) == "loftq"
     if lossy:
         options |= _quantization(model)

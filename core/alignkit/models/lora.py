@@ -75,7 +75,7 @@ def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
 
 
 def check_adapter(model: PreTrainedModel, lora: recipe.Lora) -> None:
-    """Raise UserError where `target`, or a name in a pattern of ranks or alphas, fits no layer of the base."""
+    """Raise UserError where `target`, or a name in a pattern of ranks or alphas, fits no layer."""
     check_target(model, lora.target)
     paths = _adapted_paths(model, lora.target)
     for key in ("rank_pattern", "alpha_pattern"):
@@ -88,7 +88,7 @@ def check_adapter(model: PreTrainedModel, lora: recipe.Lora) -> None:
             raise UserError(
                 f"no adapted layer is called {pattern!r}",
                 where=f"model.lora.{key}",
-                hint=f"Did you mean {close!r}? Give the end of a layer's path, or a regular expression for it.",
+                hint=f"Did you mean {close!r}? Give the end of a layer's path, or a regular expression.",
             )
 
 
@@ -96,12 +96,12 @@ def _adapted_paths(model: PreTrainedModel, target: str | list[str]) -> list[str]
     """Return the paths of the layers that are adapted, with those of parameters of experts."""
     head = model.get_output_embeddings()
     layers = [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, ADAPTABLE) and module is not head
+        path for path, module in model.named_modules() if isinstance(module, ADAPTABLE) and module is not head
     ]
     if target != ALL_LINEAR:
-        return [path for path in layers if any(f".{path}".endswith(f".{name}") for name in target_modules(target))]
+        return [
+            path for path in layers if any(f".{path}".endswith(f".{name}") for name in target_modules(target))
+        ]
     experts = [path for path, parameter in model.named_parameters() if parameter.dim() == 3]
     return [*layers, *experts, *(path.rpartition(".")[0] for path in experts)]
 

@@ -22,6 +22,7 @@ class PartlyFrozen(nn.Module):
     def __init__(self, trained: Tensor | None, frozen: Tensor, dim: int) -> None:
         super().__init__()
         self.dim = dim
+        self.trained: nn.Parameter | None
         self.register_parameter("trained", None if trained is None else nn.Parameter(trained.clone()))
         self.frozen: Tensor
         self.register_buffer("frozen", frozen.clone())

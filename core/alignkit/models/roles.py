@@ -153,7 +153,7 @@ class Roles:
         self.starts.write(role.adapter, folder)
 
     def _add_adapter(self, adapter: str, start: Path | None, dropout: float) -> None:
-        """Make an adapter in PEFT: a copy of that in the folder `start`, still without its weights; or fresh."""
+        """Make an adapter: a copy of that in the folder `start`, still without its weights; or fresh."""
         config = fresh_config(self.lora, dropout) if start is None else saved_config(start, dropout)
         torch.manual_seed(self.seed)
         try:

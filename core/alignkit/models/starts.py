@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig
@@ -96,7 +96,7 @@ class Starts:
         torch.manual_seed(self.seed)
         original = _original(self.base) if kind == "loftq" else None
         return {
-            path: _start(layer, adapter, kind, path, original and original.get_submodule(path))
+            path: _start(layer, adapter, kind, path, original)
             for path, layer in adapted(self.base.model, adapter)
         }
 
@@ -116,7 +116,7 @@ def kind_of(folder: Path) -> Initialization:
 
 @torch.no_grad()
 def _start(layer: Any, adapter: str, kind: Initialization, path: str, original: nn.Module | None) -> Start:
-    """Return a layer's first weights. original: the layer before quantization, for LoftQ."""
+    """Return a layer's first weights. original: the base before quantization, for LoftQ."""
     if isinstance(layer, ParamWrapper):
         raise UserError(
             f"the adapters of experts, such as {path}, cannot begin with {kind}",
@@ -135,12 +135,14 @@ def _start(layer: Any, adapter: str, kind: Initialization, path: str, original: 
             hint=f"Lower r to {min(weight.shape)}, or give this layer another rank in `rank_pattern`.",
         )
     if original is not None:
-        return _low_rank(_laid_out(original.weight.to(weight.device), layer) - weight, rank, scaling)
+        whole = original.get_parameter(f"{path}.weight").to(weight.device)
+        return _low_rank(_laid_out(whole, layer) - weight, rank, scaling)
     stand_in = nn.Linear(*reversed(weight.shape), bias=False, device="meta")
     stand_in.weight = nn.Parameter(weight.clone(), requires_grad=False)
     # PEFT's own computation, on a plain layer of the same weight; s is alpha ÷ r
     made = Linear(stand_in, "start", LoraConfig(init_lora_weights=kind), r=rank, lora_alpha=scaling * rank)  # type: ignore[arg-type]
-    return Start(*(side["start"].weight.float().cpu() for side in (made.lora_A, made.lora_B)))
+    down, up = (cast(Tensor, side["start"].weight) for side in (made.lora_A, made.lora_B))
+    return Start(down.float().cpu(), up.float().cpu())
 
 
 def _low_rank(matrix: Tensor, rank: int, scaling: float) -> Start:
@@ -176,5 +178,5 @@ def _laid_out(weight: Tensor, layer: Any) -> Tensor:
 
 def _original(base: Base) -> PreTrainedModel:
     """Load the base before quantization, on the CPU, in the dtype in which it was quantized."""
-    revision = getattr(base.model.config, "_commit_hash", None)
-    return load_pretrained(AutoModelForCausalLM, base.model.name_or_path, revision, dtype=base.dtype)
+    place, revision = str(base.model.name_or_path), getattr(base.model.config, "_commit_hash", None)
+    return load_pretrained(AutoModelForCausalLM, place, revision, dtype=base.dtype)

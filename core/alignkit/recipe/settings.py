@@ -129,8 +129,8 @@ class Model(Section):
     def _adapter_goes_with_quantization(self) -> Model:
         if self.lora.use_dora and self.quantization == "int8":
             raise ValueError(
-                "lora.use_dora does not go with int8: PEFT replaces the base's int8 weights when it computes DoRA"
-                "; use nf4 or none"
+                "lora.use_dora does not go with int8: PEFT replaces the base's int8 weights when it "
+                "computes DoRA; use nf4 or none"
             )
         if self.lora.init_lora_weights == "loftq" and self.quantization == "none":
             raise ValueError(
