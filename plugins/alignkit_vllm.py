@@ -119,7 +119,13 @@ class VllmSampler(Sampler):
         configs = getattr(self.roles.model, "peft_config", {})
         if not configs:
             return {}
-        most = max(config.r for config in configs.values())
+        if any(config.use_dora for config in configs.values()):
+            raise UserError(
+                "vLLM cannot compute DoRA adapters",
+                where="model.lora.use_dora",
+                hint="Use the sampler `engine`.",
+            )
+        most = max(max((config.r, *config.rank_pattern.values())) for config in configs.values())
         if most > RANKS[-1]:
             raise UserError(
                 f"vLLM takes adapters of rank {RANKS[-1]} at most, found {most}", where="model.lora.r"

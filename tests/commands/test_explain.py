@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignkit.recipe import Training
+from alignkit.recipe import Lora, Training
 
 MAX_LENGTH = Training.model_fields["max_length"].description
 
@@ -38,7 +38,7 @@ def test_without_a_key_the_tree_of_all_is_listed(alignkit):
 def test_a_section_lists_its_keys(alignkit):
     out, _ = alignkit("explain", "model.lora")
     names = [line.split(":")[0].strip() for line in out.splitlines()[3:]]
-    assert names == ["r", "alpha", "dropout", "target"]
+    assert names == list(Lora.model_fields)
 
 
 def test_objectives_and_rewards_are_listed_with_their_options(alignkit):

@@ -68,11 +68,12 @@ def test_every_role_keeps_its_gradient_when_roles_are_computed_together(rng):
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in roles.trainable().values())
 
 
-def test_recomputed_activations_give_the_same_gradients_for_every_role(rng):
+@pytest.mark.parametrize("lora", [{}, {"use_dora": True}, {"init_lora_weights": "pissa"}])
+def test_recomputed_activations_give_the_same_gradients_for_every_role(rng, lora):
     groups = random_groups(rng)
     gradients = []
     for checkpointing in (False, True):
-        roles = tiny_roles(checkpointing=checkpointing)
+        roles = Roles(tiny_base(checkpointing=checkpointing), recipe.Lora(r=4, alpha=8, **lora), seed=0)
         for name in ("policy", "value"):
             roles.add(name, trainable=True)
             shake(roles, name)

@@ -111,14 +111,14 @@ def vllm(monkeypatch):
     return LLM.started
 
 
-def make_roles(r=4, **config):
+def make_roles(r=4, lora=None, **config):
     tokenizer = byte_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer)).requires_grad_(False)
     model.name_or_path = "our/base"
     vars(model.config).update(config)
     roles = Roles(
         Base(model, tokenizer, torch.bfloat16, torch.device("cpu"), "the test says so"),
-        recipe.Lora(r=r),
+        recipe.Lora(r=r, **(lora or {})),
         seed=0,
     )
     roles.add("policy", trainable=True)
@@ -249,6 +249,17 @@ def test_seeds_follow_seed_step_and_number_and_lie_far_apart(vllm):
     assert seeds(SETTINGS, [1, 0]) == base[::-1]
     assert len({*base, *others}) == 8
     assert min(abs(a - b) for a in base for b in others) > 10_000, "vLLM adds a sample's place to the seed"
+
+
+def test_there_is_room_for_the_largest_rank_of_any_layer(vllm):
+    roles = make_roles(lora={"init_lora_weights": "olora", "rank_pattern": {"q_proj": 9}})
+    VllmSampler(roles).sample("policy", PROMPTS, SETTINGS)
+    assert vllm[0].max_lora_rank == 32, "twice 9, as the start is subtracted again"
+
+
+def test_dora_is_refused(vllm):
+    with pytest.raises(UserError, match=r"model\.lora\.use_dora: vLLM cannot compute DoRA"):
+        VllmSampler(make_roles(lora={"use_dora": True})).sample("policy", PROMPTS, SETTINGS)
 
 
 def test_merged_weights_are_refused():

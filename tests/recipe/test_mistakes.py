@@ -31,7 +31,7 @@ INFINITE = float("inf")
         ({"stagez": {}}, "stagez", "Did you mean 'stages'"),
         ({"stages": None}, "stages", "required and missing"),
         ({"model.bas": "x"}, "model.bas", "Did you mean 'base'"),
-        ({"model.lora": {"rank": 4}}, "model.lora.rank", "Known: alpha, dropout, r, target"),
+        ({"model.lora": {"rank": 4}}, "model.lora.rank", "Known: alpha, alpha_pattern, dropout"),
         ({"model.lora": {"target": 3}}, "model.lora.target", "found 3"),
         ({"model.quantization": "int4"}, "model.quantization", "'nf4', 'int8' or 'none', found 'int4'"),
         ({"data.pairs": {"pth": "pairs.jsonl"}}, "data.pairs.pth", "Did you mean 'path'"),

@@ -17,5 +17,5 @@ def check(recipe: RecipeArgument, overrides: Overrides = None, plugin: Plugins =
         f"{plan.recipe.name}: {model.base}, {model.quantization}, LoRA r={model.lora.r}, "
         f"seed {plan.recipe.seed}"
     )
-    for line in plan.lines():
+    for line in (*plan.lines(), *plan.notes()):
         typer.echo(f"  {line}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from alignkit import recipe
 from alignkit.errors import UserError
 from alignkit.models.lora import target_modules
+from alignkit.recipe.initializations import subtracts
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """PEFT's names of an adapter's files."""
@@ -21,13 +23,25 @@ HEAD_KEY = "base_model.model.score.weight"
 """PEFT's name of the head's weight of a sequence classifier, by which plain PEFT loads it."""
 
 
-def fresh_config(lora: recipe.Lora) -> LoraConfig:
-    """Return PEFT's settings of a new adapter."""
+def fresh_config(lora: recipe.Lora, dropout: float) -> LoraConfig:
+    """Return PEFT's settings of a new adapter, with the given dropout.
+
+    Where the start is subtracted again, the rank is twice the recipe's, and the scale the same. PEFT makes
+    every adapter as with `init_lora_weights: true`, which leaves the base alone, and `alignkit.models.starts`
+    sets its first weights.
+    """
+    times = 2 if subtracts(lora.init_lora_weights) else 1
+    # PEFT divides alpha by the rank, or by its root.
+    alpha_times = math.sqrt(times) if lora.use_rslora else times
     return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides by the rank, whole number or not
-        lora_dropout=lora.dropout,
+        r=times * lora.r,
+        lora_alpha=alpha_times * lora.alpha,  # type: ignore[arg-type]  # whole number or not
+        lora_dropout=dropout,
         target_modules=target_modules(lora.target),
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        rank_pattern={name: times * rank for name, rank in lora.rank_pattern.items()},
+        alpha_pattern={name: alpha_times * alpha for name, alpha in lora.alpha_pattern.items()},
     )
 
 

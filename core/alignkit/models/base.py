@@ -19,7 +19,7 @@ from transformers import (
 from alignkit import recipe
 from alignkit.data.tokenizing import Tokenization
 from alignkit.models.agreement import attend_by_trees, require_agreement, tolerance_of, why_flat
-from alignkit.models.lora import check_target
+from alignkit.models.lora import check_adapter
 from alignkit.models.pretrained import load_pretrained, load_tokenizer, locate, positions_of
 from alignkit.registry import Registry
 
@@ -88,12 +88,12 @@ class Base:
 def load_base(spec: recipe.Model, registry: Registry, device: torch.device) -> Base:
     """Load, quantize and freeze the base on `device`.
 
-    Raises UserError where it cannot be loaded, where LoRA's target names no layer of it, and where its
+    Raises UserError where it cannot be loaded, where a name in `model.lora` is no layer of it, and where its
     log-probabilities, as they are computed here, are not those of its own code.
     """
     dtype = compute_dtype(spec.dtype, device)
     model = _load_frozen(spec, locate(spec, registry), dtype, device)
-    check_target(model, spec.lora.target)
+    check_adapter(model, spec.lora)
     tolerance = tolerance_of(dtype, int8=spec.quantization == "int8")
     flat_because = why_flat(model) or attend_by_trees(model, dtype, tolerance)
     if flat_because is not None:

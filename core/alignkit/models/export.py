@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def export_adapter(stage: Path, to: Path) -> None:
 def export_merged(stage: Path, to: Path) -> None:
     """Write the base with the adapter merged in as one unquantized model that plain transformers loads.
 
-    A reward model becomes a sequence classifier. Raises UserError where `to` exists, where the base is not
-    where the adapter expects it, and where `finished_adapter` does.
+    A reward model becomes a sequence classifier. An adapter that began with what quantization lost (LoftQ) is
+    merged into the quantized weights, written out: over the original ones it would count that twice. Raises
+    UserError where `to` exists, where the base is not where the adapter expects it, and where
+    `finished_adapter` does.
     """
     from peft import PeftModel
     from transformers import AutoTokenizer
@@ -36,7 +39,7 @@ def export_merged(stage: Path, to: Path) -> None:
 
     adapter, manifest = finished_adapter(stage)
     _require_absent(to)
-    base = _load_base(stage, adapter, manifest.inputs.model["revision"])
+    base = _load_base(stage, adapter, manifest.inputs.model)
     model: Any = PeftModel.from_pretrained(base, str(adapter))
     model = model.merge_and_unload()
     tokenizer = AutoTokenizer.from_pretrained(adapter)
@@ -50,13 +53,17 @@ def export_merged(stage: Path, to: Path) -> None:
         tokenizer.save_pretrained(to)
 
 
-def _load_base(stage: Path, adapter: Path, revision: str | None) -> Any:
-    """Return the unquantized base that the adapter's own settings name, with the output that it expects."""
+def _load_base(stage: Path, adapter: Path, model: Mapping[str, Any]) -> Any:
+    """Return the unquantized base that the adapter's own settings name, with the output that it expects.
+
+    model: the recipe's, as the manifest has it.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     from alignkit.models.adapters import CONFIG
     from alignkit.models.pretrained import is_hub_id, load_pretrained
+    from alignkit.models.starts import kind_of
 
     config = json.loads((adapter / CONFIG).read_text())
     place = config["base_model_name_or_path"]
@@ -66,10 +73,33 @@ def _load_base(stage: Path, adapter: Path, revision: str | None) -> Any:
             where=str(adapter / CONFIG),
             hint="Bring the folder back, or put a link to it there.",
         )
-    cls, options = AutoModelForCausalLM, {}
+    cls: Any = AutoModelForCausalLM
+    options: dict[str, Any] = {"dtype": torch.bfloat16}
     if config["task_type"] == "SEQ_CLS":
-        cls, options = AutoModelForSequenceClassification, {"num_labels": 1}
-    return load_pretrained(cls, place, revision, where=str(stage), dtype=torch.bfloat16, **options)
+        cls = AutoModelForSequenceClassification
+        options["num_labels"] = 1
+    lossy = kind_of(adapter) == "loftq"
+    if lossy:
+        options |= _quantization(model)
+    base = load_pretrained(cls, place, model["revision"], where=str(stage), **options)
+    return base.dequantize() if lossy else base
+
+
+def _quantization(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options by which the base is loaded as it was quantized in the run."""
+    import torch
+
+    from alignkit.models.base import compute_dtype, quantization_config
+    from alignkit.recipe import Model
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    spec = Model.model_validate({key: value for key, value in model.items() if key != "content"})
+    dtype = compute_dtype(spec.dtype, device)
+    return {
+        "quantization_config": quantization_config(spec, dtype),
+        "dtype": dtype,
+        "device_map": {"": device},
+    }
 
 
 def _require_absent(to: Path) -> None:

@@ -7,6 +7,11 @@ were a seventh of a training step. Here the product with B is added to W·x whil
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from types import MethodType
 from typing import Any
 
@@ -16,7 +21,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from alignkit import recipe
 from alignkit.errors import UserError, nearest
+from alignkit.models.partly_frozen import PartlyFrozen
 
 ALL_LINEAR = "all-linear"
 """The target that stands for all linear layers but the output head, for PEFT as in recipes."""
@@ -65,6 +72,64 @@ def check_target(model: PreTrainedModel, target: str | list[str]) -> None:
                 where=where,
                 hint=f"{hint} {nearest(name, known)}",
             )
+
+
+def check_adapter(model: PreTrainedModel, lora: recipe.Lora) -> None:
+    """Raise UserError where `target`, or a name in a pattern of ranks or alphas, fits no layer."""
+    check_target(model, lora.target)
+    paths = _adapted_paths(model, lora.target)
+    for key in ("rank_pattern", "alpha_pattern"):
+        for pattern in getattr(lora, key):
+            if any(re.match(rf"(.*\.)?({pattern})$", path) for path in paths):  # as PEFT matches
+                continue
+            parts = pattern.count(".") + 1
+            ends = {".".join(path.split(".")[-parts:]) for path in paths}
+            (close,) = get_close_matches(pattern, sorted(ends), n=1, cutoff=0.0)
+            raise UserError(
+                f"no adapted layer is called {pattern!r}",
+                where=f"model.lora.{key}",
+                hint=f"Did you mean {close!r}? Give the end of a layer's path, or a regular expression.",
+            )
+
+
+def _adapted_paths(model: PreTrainedModel, target: str | list[str]) -> list[str]:
+    """Return the paths of the layers that are adapted, with those of parameters of experts."""
+    head = model.get_output_embeddings()
+    layers = [
+        path for path, module in model.named_modules() if isinstance(module, ADAPTABLE) and module is not head
+    ]
+    if target != ALL_LINEAR:
+        return [
+            path for path in layers if any(f".{path}".endswith(f".{name}") for name in target_modules(target))
+        ]
+    experts = [path for path, parameter in model.named_parameters() if parameter.dim() == 3]
+    return [*layers, *experts, *(path.rpartition(".")[0] for path in experts)]
+
+
+@contextmanager
+def peft_quiet() -> Iterator[None]:
+    """Keep PEFT from warning where nothing is wrong.
+
+    It warns that layers such as GPT-2's store weights as (D_in, D_out), and of patterns that fit no layer:
+    those of a recipe were checked, and PEFT adds some of its own for experts.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
+        yield
+
+
+def adapted_weight(layer: Any, adapter: str, weight: Tensor) -> Tensor:
+    """Return a layer's weight with the adapter merged in, in fp32.
+
+    weight: the base's own, dequantized. It is W + s·B·A; under DoRA each row has the trained length instead.
+    """
+    merged = weight.float() + layer.get_delta_weight(adapter).float()
+    if adapter not in layer.lora_magnitude_vector:
+        return merged
+    dim = 0 if getattr(layer, "fan_in_fan_out", False) else 1
+    lengths = layer.lora_magnitude_vector[adapter].weight.float()
+    return merged * (lengths / merged.norm(dim=dim)).unsqueeze(dim)
 
 
 class _AddLora(torch.autograd.Function):
@@ -118,7 +183,7 @@ def _is_plain(layer: Any, adapter: str) -> bool:
     return (
         without_dropout
         and adapter not in layer.lora_variant
-        and isinstance(up, nn.Linear)
+        and isinstance(up, nn.Linear | PartlyFrozen)
         and up.bias is None
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -29,7 +29,8 @@ from alignkit.models.adapters import (
 )
 from alignkit.models.base import Base
 from alignkit.models.forward import autocast
-from alignkit.models.lora import speed_up
+from alignkit.models.lora import peft_quiet, speed_up
+from alignkit.models.starts import Starts
 from alignkit.signals import BUILT_IN, KINDS
 
 
@@ -70,6 +71,7 @@ class Roles:
     def __init__(self, base: Base, lora: recipe.Lora, seed: int) -> None:
         self.base, self.lora, self.seed = base, lora, seed
         self.roles: dict[str, LoadedRole] = {}
+        self.starts = Starts(base, lora, seed)
         self.model: Any = base.model
         self._layout = tree_rows if base.trees else flat_rows
         self._adapter: str | None = None
@@ -109,19 +111,18 @@ class Roles:
         """Add a role that starts as a copy of the adapter in the folder `start`, or fresh.
 
         A role that is fresh, and neither trained nor following another, has no adapter: it is the bare base,
-        with a head where its kind has one. kind: what the role is where its name does not say so. shares: the
-        role, added before, whose adapter this one uses; it then has no start of its own, but for its head.
-        prompt, following: see `LoadedRole`.
+        with a head where its kind has one. Where the adapter of a fresh trained role, which was added before,
+        changes what the base computes, it is a copy of that adapter. kind: what the role is where its name
+        does not say so. shares: the role, added before, whose adapter this one uses; it then has no start of
+        its own, but for its head. prompt, following: see `LoadedRole`.
         """
         kind = kind or BUILT_IN[name].kind
-        adapter = name if trainable or start is not None or following is not None else None
+        own = trainable or start is not None or following is not None or self.starts.moved
+        adapter = name if own else None
         if shares is not None:
             adapter = self.roles[shares].adapter
         elif adapter is not None:
-            dropout = self.lora.dropout if trainable else 0.0
-            self._add_adapter(
-                adapter, fresh_config(self.lora) if start is None else saved_config(start, dropout)
-            )
+            self._add_adapter(adapter, start, self.lora.dropout if trainable else 0.0)
         head = self._fresh_head(trainable) if KINDS[kind].headed else None
         self.roles[name] = LoadedRole(kind, adapter, head, trainable, shares is None, prompt, following)
         self._require_grad()
@@ -212,20 +213,28 @@ class Roles:
         role = self.roles[name]
         assert role.adapter is not None
         write_adapter(self.model, role.adapter, role.head, self.base.tokenizer, folder)
+        self.starts.write(role.adapter, folder)
 
-    def _add_adapter(self, adapter: str, config: LoraConfig) -> None:
+    def _add_adapter(self, adapter: str, start: Path | None, dropout: float) -> None:
+        """Make an adapter: a copy of that in the folder `start`, still without its weights; or fresh."""
+        config = fresh_config(self.lora, dropout) if start is None else saved_config(start, dropout)
         torch.manual_seed(self.seed)
         try:
-            if isinstance(self.model, PeftModel):
-                self.model.add_adapter(adapter, config)
-            else:
-                self.model = PeftModel(self.base.model, config, adapter_name=adapter)
+            with peft_quiet():
+                if isinstance(self.model, PeftModel):
+                    self.model.add_adapter(adapter, config)
+                else:
+                    self.model = PeftModel(self.base.model, config, adapter_name=adapter)
         except ValueError as error:  # for example: dropout on the parameters of experts
             raise UserError(
                 f"PEFT refuses this adapter: {first_line(error)}",
                 where="model.lora",
                 hint="Change the setting that it names.",
             ) from error
+        if start is None:
+            self.starts.begin(adapter)
+        else:
+            self.starts.resume(adapter, start)
         speed_up(self.model)
 
     def _fresh_head(self, trainable: bool) -> nn.Linear:

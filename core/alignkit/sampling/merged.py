@@ -11,7 +11,6 @@ from typing import Any, cast
 import psutil
 import torch
 from accelerate import init_empty_weights
-from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
 from bitsandbytes.nn.modules import Int8Params, Params4bit
 from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -19,6 +18,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alignkit.models.base import Base
+from alignkit.models.dequantized import dequantized
+from alignkit.models.lora import adapted_weight
 from alignkit.sampler import SampledRoles
 
 # The merged model may take half of the free memory; training, or the key-value cache, needs the rest.
@@ -39,7 +40,7 @@ class MergedModel:
     def load(self, role: str) -> PreTrainedModel:
         """Set all weights from the role's adapter as it is now, and return the model.
 
-        A weight is W + scaling·B·A, added in fp32.
+        A weight is computed in fp32, see `adapted_weight`.
         """
         adapter = self.roles.roles[role].adapter
         base: Any = self.roles.base.model
@@ -49,16 +50,16 @@ class MergedModel:
             source = base.get_submodule(path)
             layer = source.get_base_layer() if isinstance(source, BaseTunerLayer) else source
             for name, parameter in list(module.named_parameters(recurse=False)):
-                change = _change(source, adapter) if name == "weight" else None
+                weight = dequantized(layer, name)
+                merged = _merged(source, adapter, weight) if name == "weight" else None
                 if parameter in adapted:
-                    if change is None and not adapted[parameter]:
+                    if merged is None and not adapted[parameter]:
                         continue
                     # The adapter changes one of two tied embeddings: from now on this model has two.
                     parameter = nn.Parameter(torch.empty_like(parameter), requires_grad=False)
                     module.register_parameter(name, parameter)
-                weight = _plain(layer, name)
-                parameter.copy_(weight if change is None else weight.float() + change)
-                adapted[parameter] = change is not None
+                parameter.copy_(weight if merged is None else merged)
+                adapted[parameter] = merged is not None
             for name, buffer in module.named_buffers(recurse=False):
                 if name not in module._non_persistent_buffers_set:
                     buffer.copy_(getattr(layer, name))
@@ -128,24 +129,11 @@ def _unfilled(base: Base) -> PreTrainedModel:
     return model.to(base.device).eval()
 
 
-def _change(source: Any, adapter: str | None) -> Tensor | None:
-    """Return what the adapter adds to the weight of its layer; None means nothing."""
-    adapted = (
-        adapter is not None and isinstance(source, BaseTunerLayer) and adapter in cast(Any, source).scaling
-    )
-    return cast(Any, source).get_delta_weight(adapter).float() if adapted else None
-
-
-def _plain(layer: nn.Module, name: str) -> Tensor:
-    """Return a parameter of a layer of the base, dequantized."""
-    weight = getattr(layer, name)
-    if isinstance(weight, Params4bit):
-        return dequantize_4bit(weight.data, weight.quant_state)
-    if isinstance(weight, Int8Params):
-        state: Any = layer.state
-        scales = weight.SCB if state.SCB is None else state.SCB  # bitsandbytes moves them at first use
-        return int8_vectorwise_dequant(weight.data, scales.to(weight.device))
-    return weight
+def _merged(source: Any, adapter: str | None, weight: Tensor) -> Tensor | None:
+    """Return the weight as the adapter makes it; None means that it does not adapt this layer."""
+    if adapter is None or not isinstance(source, BaseTunerLayer) or adapter not in cast(Any, source).scaling:
+        return None
+    return adapted_weight(source, adapter, weight)
 
 
 def _size(weight: nn.Parameter) -> int:

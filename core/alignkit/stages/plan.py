@@ -14,7 +14,7 @@ from alignkit.stages.evaluate.plan import plan_evaluate
 from alignkit.stages.label.plan import plan_label
 from alignkit.stages.planned import PlannedStage
 from alignkit.stages.sample.plan import plan_sample
-from alignkit.stages.train.plan import plan_train
+from alignkit.stages.train.plan import PlannedTrain, plan_train
 
 PLANS: Mapping[type[StageSettings], Callable[..., PlannedStage[Any]]] = {
     Train: plan_train,
@@ -36,6 +36,18 @@ class Plan:
         """Return the plan, one line per stage."""
         width = max(map(len, self.stages))
         return [f"{name:<{width}}  {stage.line}" for name, stage in self.stages.items()]
+
+    def notes(self) -> list[str]:
+        """Return what a user may like to know before a run, one line each.
+
+        Stages that learn from their own samples train without dropout.
+        """
+        trains = [stage for stage in self.stages.values() if isinstance(stage, PlannedTrain)]
+        offline = any(not stage.online for stage in trains)
+        slower = [name for name in self.recipe.model.lora.slower_by if name != "dropout" or offline]
+        if not trains or not slower:
+            return []
+        return [f"adapters are computed by PEFT, which is slower: {', '.join(slower)}"]
 
 
 def make_plan(recipe: Recipe, registry: Registry, beside: Path) -> Plan:
