@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from alignkit.batch import Rollouts
 from alignkit.data.columns import LISTS, SCALARS, number
 from alignkit.example import BadExample, Column, Example, Group
-from alignkit.signals import SIGNALS
 
 T = TypeVar("T")
 
@@ -24,10 +23,10 @@ KNOWN = frozenset({*LISTS.values(), *SCALARS})
 RESERVED = frozenset(
     {
         *LISTS.values(),
-        *SIGNALS,
         *(field.name for field in fields(Rollouts)),
         *(name for name in dir(Rollouts) if not name.startswith("_")),
-        *("rewards", "reward_parts", "token_rewards", "sampler_logps", "source", "step", "steps"),
+        *("logps", "entropy", "old_logps", "reference_logps", "sampler_logps", "scores", "values"),
+        *("rewards", "reward_parts", "token_rewards", "source", "step", "steps"),
     }
 )
 """Names that mean something else in a batch."""
