@@ -27,7 +27,7 @@ RESERVED = frozenset(
         *BUILT_IN_SIGNALS,
         *(field.name for field in fields(Rollouts)),
         *(name for name in dir(Rollouts) if not name.startswith("_")),
-        *("rewards", "reward_parts", "token_rewards", "sampler_logps", "source", "step", "steps"),
+        *("rewards", "reward_parts", "token_rewards", "sampler_logps", "source"),
     }
 )
 """Names that mean something else in a batch."""
