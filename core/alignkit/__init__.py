@@ -18,7 +18,7 @@ from alignkit.objective import (
     Preferences,
     Prompts,
 )
-from alignkit.reward import Reward, needed_column
+from alignkit.reward import Engine, Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
@@ -28,6 +28,7 @@ __all__ = [
     "Batch",
     "Demonstrations",
     "Drawn",
+    "Engine",
     "Example",
     "Field",
     "Group",

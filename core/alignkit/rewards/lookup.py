@@ -77,13 +77,15 @@ def _find(term: RewardTerm, recipe: Recipe, registry: Registry, where: str) -> W
     stage = recipe.stages.get(term.reward)
     if stage is None:
         call = make_reward(registry, term.reward, term.options, where, recipe.stages)
-        return WeightedReward(RegisteredReward(term.reward, call), term.weight, term.standardize)
+        plugin = registry.rewards.owners[term.reward].name
+        reward = RegisteredReward(term.reward, call, plugin, term.roles)
+        return WeightedReward(reward, term.weight, term.standardize)
     if term.reward in registry.rewards.items:
         raise UserError(
             f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage."
         )
-    if term.options:
-        raise UserError("a reward-model stage takes no options", where=f"{where}.{term.reward}")
+    if term.options or term.roles:
+        raise UserError("a reward-model stage takes no options and no roles", where=f"{where}.{term.reward}")
     if not trains_reward_model(stage, registry):
         raise UserError(f"the stage {term.reward!r} trains no reward model", where=where)
     return WeightedReward(RewardModel(term.reward), term.weight, term.standardize)

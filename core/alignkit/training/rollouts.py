@@ -24,6 +24,7 @@ from alignkit.objective import OnlineObjective, updates_per_batch
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.sampler import Sampler, Sampling
+from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
 from alignkit.training.preparing import prepare
@@ -163,7 +164,7 @@ class RolloutSource:
         groups = [self.prompts.groups[place] for place in places]
         settings = replace(self.sampling, step=number)
         tokens = [group.prompt for group in groups]
-        drawn = self.sampler.sample("policy", tokens, settings, numbers=places)
+        drawn = draw(self.sampler, "policy", tokens, settings, numbers=places)
         examples, groups = decode(self.roles.base, examples, groups, drawn)
         logps = [[sample.logps for sample in samples] for samples in drawn]
         return [_record(*parts) for parts in zip(examples, groups, logps, strict=True)]

@@ -16,10 +16,11 @@ from alignkit.registry import Registry
 from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once
 from alignkit.run.manifest import TermInputs
-from alignkit.signals import TRAINABLE
+from alignkit.signals import HEADED, TRAINABLE
 from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
+from alignkit.stages.reward_roles import bind_roles
 from alignkit.training.metrics import metrics_of
 
 WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
@@ -119,7 +120,7 @@ class PlannedTrain(PlannedStage[Train]):
     @property
     def effective_settings(self) -> dict[str, Any]:
         """Return the settings that the result depends on, without the objectives and the held-out entry."""
-        left_out = {"train", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
+        left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
         return self.settings.model_dump(mode="json", exclude=left_out)
 
     @property
@@ -143,7 +144,9 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
             _require_samples(term.objective, settings, registry, where)
     reads_model = any("reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms)
     _require_use_of_rewards(settings, terms, reads_model, where)
+    own = {role for term in terms for role in (*term.objective.trains, *term.objective.reads)} - HEADED
     rewards = find_rewards(settings.reward, recipe, registry, f"{where}.reward")
+    rewards = bind_roles(rewards, recipe, registry, f"{where}.reward", own=own)
     if reads_model and sum(reward.is_model for reward in rewards) != 1:
         raise UserError(
             "an objective of this stage reads a reward model",
@@ -151,6 +154,7 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
             hint="Name one stage that trains a reward model in `reward:`.",
         )
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
+    watch = bind_roles(watch, recipe, registry, f"{where}.watch", own=own)
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
     needs = tuple(recipe.needs(settings))
     return PlannedTrain(name, settings, needs, terms, rewards, watch, held_out)
