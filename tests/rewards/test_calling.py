@@ -189,7 +189,7 @@ class Judged(Reward):
     uses = {"policy"}
 
     def score(self, prompts, completions, engine, **columns):
-        return [float(len(text)) for text, in engine.generate("policy", completions)]
+        return [float(len(text)) for (text,) in engine.generate("policy", completions)]
 
 
 def test_the_engine_reaches_the_reward_that_uses_it_and_no_other():

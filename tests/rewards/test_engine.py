@@ -1,4 +1,4 @@
-"""The engine that rewards use: text that a role generates, and the log-probabilities that it gives to text."""
+"""The engine that rewards use: text that a role generates, and log-probabilities that it gives to text."""
 
 import pytest
 import torch
@@ -122,7 +122,10 @@ def test_a_stage_is_loaded_once_as_a_frozen_role(roles, tmp_path):
             lambda engine: engine.generate("judge", ["red " * 60], max_tokens=5),
             "60 tokens and 5 of the completion do not fit: the base has positions for 64",
         ),
-        (lambda engine: engine.logps("judge", ["red " * 60], [" cat" * 6]), "does not fit with its completion"),
+        (
+            lambda engine: engine.logps("judge", ["red " * 60], [" cat" * 6]),
+            "does not fit with its completion",
+        ),
         (
             lambda engine: engine.logps("judge", ["red"], [[{"role": "assistant", "content": "cat"}]]),
             "the prompt 'red' cannot be used: the prompt and its completions are not all text",
@@ -138,9 +141,7 @@ def test_what_the_engine_cannot_do_is_refused(roles, ask, words):
 def test_a_role_that_nothing_plays_is_refused(roles):
     reward = RegisteredReward("judged", Judged())
     with pytest.raises(UserError, match=r"(?s)role 'judge', which nothing here plays.*judged: \{roles"):
-        make_engines(
-            (WeightedReward(reward),), roles, None, EngineSampler(roles), seed=0, budget=256
-        )
+        make_engines((WeightedReward(reward),), roles, None, EngineSampler(roles), seed=0, budget=256)
 
 
 def test_a_reward_without_roles_has_no_engine(roles):

@@ -161,9 +161,7 @@ def ordinal(prompts, completions, completion_ids, **columns):
 
 def halves(prompts, completions, **columns):
     """Give 1 where the first half of a text ends, and −1 at its end; abstain from the shortest."""
-    return [
-        [(len(text) // 2, 1.0), (len(text), -1.5)] if len(text) > 1 else None for text in completions
-    ]
+    return [[(len(text) // 2, 1.0), (len(text), -1.5)] if len(text) > 1 else None for text in completions]
 
 
 def test_numbers_of_tokens_are_added_to_numbers_of_completions_at_the_last_token():

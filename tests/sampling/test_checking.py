@@ -78,3 +78,11 @@ def test_the_samplers_own_mistake_passes_through():
 
     with pytest.raises(UserError, match=r"^no room$"):
         drawn(refuse)
+
+
+def test_a_full_memory_is_not_the_plugins_mistake():
+    def fail():
+        raise RuntimeError("CUDA out of memory")
+
+    with pytest.raises(UserError, match="Lower batch_size"):
+        drawn(fail)

@@ -100,6 +100,8 @@ def test_a_sampler_that_cannot_be_made_is_named_with_its_line(tmp_path):
         "@hookimpl\ndef register_samplers(register): register(Odd)\n"
     )
     registry = Registry([tmp_path / "odd.py"])
-    with pytest.raises(UserError, match=r"it cannot be made: AttributeError: .*'size' \(odd.py:5\)") as caught:
+    with pytest.raises(
+        UserError, match=r"it cannot be made: AttributeError: .*'size' \(odd.py:5\)"
+    ) as caught:
         make_sampler(registry, "odd", tiny_roles())
     assert caught.value.where == "sampler 'odd' of plugin 'odd'"

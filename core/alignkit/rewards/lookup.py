@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alignkit.errors import UserError, nearest
+from alignkit.errors import UserError, nearest, raised_at
 from alignkit.recipe import Recipe, RewardTerm, StageSettings, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
-from alignkit.reward import RewardCall
+from alignkit.reward import Reward, RewardCall
 from alignkit.rewards.kinds import RegisteredReward, RewardModel, Rewards, WeightedReward
 
 
@@ -45,10 +45,25 @@ def make_reward(
         )
     reward = registry.rewards.get(name)
     if isinstance(reward, type):
-        return validate(reward, options, f"{where}.{name}")
+        return _made(reward, options, f"{where}.{name}", registry.rewards.owners[name].name)
     if options:
         raise UserError(f"the reward {name!r} is a plain function and takes no options", where=where)
     return reward
+
+
+def _made(cls: type[Reward], options: dict[str, Any], where: str, plugin: str) -> Reward:
+    """Make a reward with its options. Raises UserError where they are wrong, and where the class fails."""
+    try:
+        return validate(cls, options, where)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the reward of plugin {plugin!r} cannot be made: {type(error).__name__}: {error} "
+            f"({raised_at(error, cls)})",
+            where=where,
+            hint="Fix the plugin that registers it.",
+        ) from error
 
 
 def trains_reward_model(stage: StageSettings, registry: Registry) -> bool:

@@ -10,6 +10,9 @@ from alignkit.errors import UserError, named, raised_at
 from alignkit.progress import Progress
 from alignkit.sampler import Drawn, Sampler, Sampling
 
+FIX = "Fix the plugin that registers it, or choose another sampler."
+SMALLER = "Lower batch_size or max_tokens, or choose another sampler."
+
 
 def draw(
     sampler: Sampler,
@@ -36,7 +39,7 @@ def draw(
             f"it failed on {len(prompts)} prompts: {type(error).__name__}: {error} "
             f"({raised_at(error, sampler.sample)})",
             where=where,
-            hint="Fix the plugin that registers it, or choose another sampler.",
+            hint=SMALLER if "out of memory" in str(error) else FIX,
         ) from error
     checked = _listed(drawn, len(prompts), "prompts", "it", where)
     vocabulary = sampler.roles.base.model.get_input_embeddings().num_embeddings
@@ -77,6 +80,4 @@ def _wrong(sample: Any, most: int, vocabulary: int) -> str | None:
 
 
 def _refusal(message: str, where: str) -> UserError:
-    return UserError(
-        message, where=where, hint="Fix the plugin that registers it, or choose another sampler."
-    )
+    return UserError(message, where=where, hint=FIX)
