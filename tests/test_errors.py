@@ -71,6 +71,14 @@ def test_a_file_that_is_no_python_has_the_line_of_the_mistake():
     assert raised_at(error) == "mine.py:2"
 
 
+def test_a_text_that_is_no_python_is_not_taken_for_the_plugins_file():
+    def run_code():
+        compile("x = (", "<answer>", "exec")
+
+    line = run_code.__code__.co_firstlineno + 1
+    assert raised_at(caught(run_code), run_code) == f"test_errors.py:{line}"
+
+
 def test_the_file_of_a_package_is_named_with_the_package():
     error = caught(lambda: exec(compile("\n1 / 0", "/somewhere/mine/__init__.py", "exec"), {}))
     assert raised_at(error) == "mine/__init__.py:2"

@@ -48,7 +48,7 @@ def raised_at(error: BaseException, plugin: Any = None) -> str:
     where a library that it calls raised the error. None means the innermost call outside of alignkit and of
     installed packages.
     """
-    if isinstance(error, SyntaxError) and error.filename:
+    if plugin is None and isinstance(error, SyntaxError) and error.filename:  # of the plugin's own file
         return f"{_short(error.filename)}:{error.lineno}"
     calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
     known, defined = _place_of(plugin)
