@@ -33,8 +33,7 @@ ORDER = """
     models
     data
     run
-    recipe
-    registry
+    recipe registry
     hookspecs
     objective batch signals reward sampler measure example answers progress state
     errors

@@ -58,7 +58,7 @@ def test_a_conversation_that_is_too_long_loses_its_beginning(stage):
     talk = chat.Chat(folder, Sampling(1, max_tokens=500))  # of 512 positions, 12 are left for the prompt
     asked = []
     inner = talk.sampler.sample
-    talk.sampler.sample = lambda role, prompts, settings: (
+    talk.sampler.sample = lambda role, prompts, settings, **more: (
         asked.extend(prompts) or inner(role, prompts, Sampling(1, max_tokens=1))
     )
     talk.answer("a question of many words, of which the first are left out")

@@ -132,3 +132,43 @@ def test_a_class_that_is_no_reward_is_refused(tmp_path):
     text = REWARD.format(name="mine").replace("class Mine(Reward)", "class Mine")
     with pytest.raises(UserError, match=r"as a reward; a subclass of alignkit.Reward, or a function"):
         Registry([write(tmp_path, "mine.py", text)])
+
+
+FIELDS = """
+from alignkit import Objective, Preferences, Prompts, Reward, hookimpl
+
+class Mine({base}):
+    name = "mine"
+    {body}
+
+@hookimpl
+def register_{kind}s(register): register(Mine)
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "body", "words"),
+    [
+        ("Objective", "data = Preferences; weight: float = 1.0", r"objective Mine .* option 'weight'"),
+        ("Objective", "data = Preferences; on: str = 'x'", r"objective Mine .* option 'on'"),
+        ("Reward", "weight: float = 1.0", r"reward Mine of plugin 'mine' has the option 'weight'"),
+        ("Reward", "standardize: bool = False", r"reward Mine .* option 'standardize'.*\n.*mine_standardize"),
+        ("Reward", "roles: dict = {}", r"reward Mine .* option 'roles'"),
+        ("Objective", "data = Prompts", r"data = Prompts; an OnlineObjective learns from Prompts"),
+        ("Reward", "uses = 'policy'", r"`uses` is 'policy'; a set of roles is expected"),
+        (
+            "Reward",
+            "uses = {'policy'}\n    def score(self, prompts, completions): ...",
+            "its `score` takes no `engine`",
+        ),
+    ],
+)
+def test_declarations_that_a_recipe_or_the_engine_could_not_follow_are_refused(tmp_path, base, body, words):
+    text = FIELDS.format(base=base, body=body, kind=base.lower())
+    with pytest.raises(UserError, match=words):
+        Registry([write(tmp_path, "mine.py", text)])
+
+
+def test_a_file_that_does_not_load_is_named_with_the_line(tmp_path):
+    with pytest.raises(UserError, match=r"ZeroDivisionError: division by zero \(mine.py:2\)"):
+        Registry([write(tmp_path, "mine.py", "x = 0\ny = 1 / x\n")])

@@ -20,7 +20,7 @@ from alignkit.objective import (
     Prompts,
     Stepwise,
 )
-from alignkit.reward import Reward, needed_column
+from alignkit.reward import Engine, Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
 from alignkit.signals import Role
 from alignkit.state import State
@@ -33,6 +33,7 @@ __all__ = [
     "Batch",
     "Demonstrations",
     "Drawn",
+    "Engine",
     "Example",
     "Field",
     "Group",

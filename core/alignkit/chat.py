@@ -17,11 +17,13 @@ from alignkit.recipe import Model
 from alignkit.registry import Registry
 from alignkit.rewards.best_of_n import best_of
 from alignkit.rewards.command import find_reward
+from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.finished import finished_adapter
 from alignkit.run.manifest import Inputs
 from alignkit.sampler import Drawn, Sampling
+from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.signals import KINDS
@@ -64,12 +66,15 @@ class Chat:
         base = SharedBase(_model(manifest.inputs), registry, device, note=lambda text: None)
         self.roles = base.roles(settings.seed)
         self.roles.add("policy", trainable=False, start=adapter)
+        self.sampler = make_sampler(registry, "engine", self.roles)
         self.scorer = None
         if found is not None:
             weighted, run = found
             models = None if run is None else RewardModels(self.roles, run, forward_budget())
-            self.scorer = Scorer((weighted,), models=models)
-        self.sampler = make_sampler(registry, "engine", self.roles)
+            engines = make_engines(
+                (weighted,), self.roles, run, self.sampler, seed=settings.seed, budget=forward_budget()
+            )
+            self.scorer = Scorer((weighted,), models=models, engines=engines)
         self.settings = settings
         self.room = (base.positions or LONGEST) - settings.max_tokens
         if self.room <= 0:
@@ -87,7 +92,7 @@ class Chat:
         self.turns.append({"role": "user", "content": text})
         prompt = list(self.turns) if self.conversational else text
         ids = self._ids(prompt, text)
-        [drawn] = self.sampler.sample("policy", [ids], self.settings)
+        [drawn] = draw(self.sampler, "policy", [ids], self.settings)
         scores = () if self.scorer is None else self._scores(self.scorer, prompt, ids, drawn)
         [chosen] = best_of(drawn, scores, len(drawn)) if scores else drawn[:1]
         reply = self.roles.base.text(chosen.tokens)

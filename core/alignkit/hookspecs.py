@@ -28,8 +28,8 @@ def register_objectives(register: Callable[..., None]) -> None:
 def register_rewards(register: Callable[..., None]) -> None:
     """Call `register(reward)` for each `Reward` class, with a class attribute `name`, and for each function.
 
-    A function has TRL's signature, `(prompts, completions, **columns) -> list[float | None]`. `name=` gives a
-    reward another name.
+    A function has TRL's signature, `(prompts, completions, **columns) -> list[float | None]`, and may be
+    async. `Reward.score` says what else may be returned. `name=` gives a reward another name.
 
     @hookimpl
     def register_rewards(register):

@@ -55,8 +55,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Measure:
-    """A registered measure: what computes one number per prompt, and the number's label and unit."""
+    """A registered measure: what computes one number per prompt, and the number's label and unit.
+
+    plugin: the name of the plugin that registered it, for messages.
+    """
 
     name: str
     call: Callable[[Samples], Sequence[Any]]
     metric: Metric
+    plugin: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run_plan(
             if _is_done(folder, run, inputs.fingerprint, display):
                 continue
             manifest = begin(folder, inputs, stage.line, stage.metrics)
-            summaries[name] = work_on(stage, context, folder)
+            summaries[name] = work_on(stage, replace(context, seed=inputs.seed), folder)
             finish(folder, manifest)
             display.end()
     return summaries

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
+from pydantic import BaseModel
 
 from alignkit import hookspecs
-from alignkit.errors import UserError, nearest
+from alignkit.errors import UserError, nearest, raised_at
 from alignkit.measure import Measure, Metric
-from alignkit.objective import DataKind, Objective, roles_of
+from alignkit.objective import DataKind, Objective, OnlineObjective, Prompts, roles_of
+from alignkit.recipe.named import Named
+from alignkit.recipe.verbs import RewardTerm, Term
 from alignkit.reward import Reward
 from alignkit.sampler import Sampler
 from alignkit.signals import KINDS, Role
@@ -38,12 +41,14 @@ class Format:
     """A layout of data rows, see `hookspecs.register_formats`.
 
     columns: those by which it is recognized, for messages; empty where a plugin decides in another way.
+    plugin: the name of the plugin that registered it, for messages; empty for the built-in formats.
     """
 
     name: str
     matches: Callable[[dict[str, Any]], bool]
     parse: Callable[[dict[str, Any]], Any]
     columns: tuple[str, ...] = ()
+    plugin: str = ""
 
 
 @dataclass
@@ -118,7 +123,8 @@ class Registry:
             raise
         except Exception as error:
             raise UserError(
-                f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error}",
+                f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error} "
+                f"({raised_at(error)})",
                 hint="Fix the plugin, or uninstall the package that brings it.",
             ) from error
         self.plugins.append(plugin)
@@ -159,12 +165,14 @@ class Registry:
                 f"plugin {plugin.name!r} registers {reward!r} as a reward; a subclass of alignkit.Reward, or "
                 "a function with a name, is expected"
             )
+        if isinstance(reward, type):
+            require_reward(reward, plugin)
         self.rewards.add(plugin, name, reward)
 
     def _format(
         self, plugin: Plugin, name: str, matches: Callable[..., bool], parse: Callable[..., Any]
     ) -> None:
-        self.formats.add(plugin, name, Format(name, matches, parse))
+        self.formats.add(plugin, name, Format(name, matches, parse, plugin=plugin.name))
 
     def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
         self.models.add(plugin, name, locate)
@@ -184,7 +192,7 @@ class Registry:
         divergence: bool = False,
     ) -> None:
         metric = Metric(label or name, unit, divergence=divergence)
-        self.measures.add(plugin, name, Measure(name, measure, metric))
+        self.measures.add(plugin, name, Measure(name, measure, metric, plugin.name))
 
 
 def require_objective(cls: Any, plugin: Plugin) -> None:
@@ -202,6 +210,13 @@ def require_objective(cls: Any, plugin: Plugin) -> None:
             f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)"
         )
     require_roles(cls, label)
+    if issubclass(cls.data, Prompts) and not issubclass(cls, OnlineObjective):
+        raise UserError(
+            f"{label} has data = Prompts; an OnlineObjective learns from Prompts, other objectives do not",
+            hint="Derive it from OnlineObjective, for which the policy writes completions, or declare other "
+            "data.",
+        )
+    require_free_names(cls, Term, label)
     require_metrics(cls, label)
 
 
@@ -225,6 +240,34 @@ def require_roles(cls: type[Objective], label: str) -> None:
                     f"{label} {declaration} the unknown role {role!r}",
                     hint=f'Declare it: roles = {{"{role}": "language-model"}}. {nearest(role, known)}',
                 )
+
+
+def require_reward(cls: type[Reward], plugin: Plugin) -> None:
+    """Refuse a class whose options a recipe could not set, and one that could not take the engine it uses."""
+    label = f"reward {cls.__name__} of plugin {plugin.name!r}"
+    require_free_names(cls, RewardTerm, label)
+    uses = cls.uses
+    if "uses" in cls.model_fields or isinstance(uses, str) or not isinstance(uses, Set):
+        raise UserError(f"{label}: `uses` is {uses!r}; a set of roles is expected, such as {{'policy'}}")
+    parameters = inspect.signature(cls.score).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    if uses and "engine" not in parameters and not takes_any:
+        raise UserError(
+            f"{label} uses {', '.join(sorted(uses))}, and its `score` takes no `engine`",
+            hint="Write def score(self, prompts, completions, engine, **columns).",
+        )
+
+
+def require_free_names(cls: type[BaseModel], term: type[Named], label: str) -> None:
+    """Refuse a field with the name of a key that a recipe writes beside it, as the recipe would keep it.
+
+    term: what a recipe names the class in. label: the class, for messages.
+    """
+    for name in sorted(cls.model_fields.keys() & term.settings().keys()):
+        raise UserError(
+            f"{label} has the option {name!r}, which is a key of the recipe: no recipe could set the option",
+            hint=f"Give the field of {cls.__name__} another name, such as {cls.__name__.lower()}_{name}.",
+        )
 
 
 def require_metrics(cls: type[Objective], label: str) -> None:

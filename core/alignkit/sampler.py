@@ -16,8 +16,6 @@ from alignkit.progress import Progress
 Weights = Literal["auto", "merged", "quantized"]
 """What a sampler computes with, see `Sampler`."""
 
-"""Called with the number of prompts that are done, and of all prompts."""
-
 LEAST_TEMPERATURE = 0.01
 """The least temperature above 0: logits divided by a smaller one overflow."""
 
@@ -94,10 +92,12 @@ class SampledRoles(Protocol):
 class Sampler:
     """Draws completions from a role of the run's base.
 
-    A subclass has a name and defines `sample`.
+    A subclass has a name and defines `sample`. plugin: the name of the plugin that registered it, which
+    `make_sampler` sets for messages.
     """
 
     name: ClassVar[str]
+    plugin: str = ""
 
     def __init__(self, roles: Any, weights: Weights = "auto") -> None:
         """Remember the roles (see `SampledRoles`) and what to compute with.

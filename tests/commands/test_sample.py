@@ -25,7 +25,14 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = """  policy: {train: sft, on: pairs, steps: 1}
   reward: {train: bradley-terry, on: pairs, steps: 4, learning_rate: 0.1}
 """
-REWARDS = """from alignkit import hookimpl
+REWARDS = """from alignkit import Reward, hookimpl
+
+class Likely(Reward):
+    name = "likely"
+    uses = {"policy"}
+
+    def score(self, prompts, completions, engine, **columns):
+        return [sum(logps) for logps in engine.logps("policy", prompts, completions)]
 
 def words(prompts, completions, **columns):
     return [float(len(completion.split())) for completion in completions]
@@ -37,6 +44,7 @@ def mute(prompts, completions, **columns):
 def register_rewards(register):
     register(words)
     register(mute)
+    register(Likely)
 """
 
 
@@ -88,6 +96,14 @@ def test_a_reward_of_a_plugin_file_chooses_too(alignkit, trained):
     plugin = ("--plugin", trained.parent / "rewards_of_mine.py")
     out, err = alignkit("sample", trained / "policy", *SMALL, "--best-of", 16, "--reward", "words", *plugin)
     assert err.startswith(f"best of 16: score {len(out.split())}, mean ")
+
+
+def test_a_reward_may_ask_the_policy_itself(trained):
+    plugins = [trained.parent / "rewards_of_mine.py"]
+    chat = Chat(trained / "policy", Sampling(4, max_tokens=5, seed=3), reward="likely", plugins=plugins)
+    scores = chat.answer("red cat").scores
+    assert all(score < 0 for score in scores)
+    assert len(set(scores)) > 1
 
 
 def test_where_the_reward_abstains_from_all_it_is_said_and_the_first_sample_given(alignkit, trained):

@@ -63,6 +63,16 @@ def test_a_plugins_mistake_is_named(parse_row, message):
         read({"x": 1}, formats={"own": Format("own", lambda row: True, parse_row)})
 
 
+def test_the_plugin_of_a_format_that_fails_is_named_with_its_line():
+    def broken(row):
+        return row["absent"]
+
+    line = broken.__code__.co_firstlineno + 1
+    expected = rf"the format 'own' of plugin 'mine' fails: KeyError: 'absent' \(test_formats.py:{line}\)"
+    with pytest.raises(UserError, match=expected):
+        read({"x": 1}, formats={"own": Format("own", lambda row: True, broken, plugin="mine")})
+
+
 def test_a_plugins_example_is_checked_like_any_other():
     with pytest.raises(BadExample, match="role is none of"):
         read(

@@ -35,3 +35,13 @@ def test_a_mistaken_measure_is_named(answer, words):
     with pytest.raises(UserError, match=words) as caught:
         ask(answer)
     assert caught.value.where == "measure 'odd'"
+
+
+def test_the_plugin_and_its_line_are_named():
+    def broken(samples):
+        raise ValueError("boom")
+
+    line = broken.__code__.co_firstlineno + 1
+    with pytest.raises(UserError, match=rf"ValueError: boom \(test_measuring.py:{line}\)") as caught:
+        measure(Measure("odd", broken, Metric("odd"), "mine"), SAMPLES)
+    assert caught.value.where == "measure 'odd' of plugin 'mine'"

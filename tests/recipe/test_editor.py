@@ -122,8 +122,8 @@ def test_names_complete_to_what_is_registered_with_the_options(schema):
     assert mapping["additionalProperties"] is False
     name, mapping, several = follow(schema, train["reward"])["anyOf"]
     assert name == {"type": "string"}, "a stage may be a reward too"
-    assert mapping["properties"]["length"]["properties"].keys() == {"unit", "weight", "standardize"}
-    assert mapping["additionalProperties"]["properties"].keys() == {"weight", "standardize"}
+    assert mapping["properties"]["length"]["properties"].keys() == {"unit", "weight", "standardize", "roles"}
+    assert mapping["additionalProperties"]["properties"].keys() == {"weight", "standardize", "roles"}
     assert several["items"]["anyOf"] == [name, mapping]
 
 

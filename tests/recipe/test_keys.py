@@ -87,7 +87,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(registry, path, words):
 
 def test_keys_that_stand_in_several_places_are_listed_in_one(registry):
     (train,) = find_keys("stages.train", registry)
-    assert [key.name for key in train.keys] == ["train", "on", "start", "roles", "reward", "watch"]
+    assert [key.name for key in train.keys] == ["train", "on", "start", "roles", "reward", "watch", "seed"]
     assert train.listed_at == "training"
     assert "learning_rate" in {key.name for key in train.further}
     (sampling,) = find_keys("training.sampling", registry)
@@ -115,4 +115,4 @@ def test_a_plugins_options_are_keys(tmp_path):
     (size,) = find_keys("stages.any.reward.mine.size", registry)
     assert (size.description, size.default, size.bounds) == ("how large", "3", "at least 1")
     (plain,) = find_keys("stages.any.reward.plain", registry)
-    assert [key.name for key in plain.keys] == ["weight", "standardize"]
+    assert [key.name for key in plain.keys] == ["weight", "standardize", "roles"]

@@ -55,5 +55,5 @@ def test_options_that_are_read_are_not_changed():
 
 def test_the_keys_below_a_name():
     assert list(Term.settings()) == ["weight", "on"]
-    assert list(RewardTerm.settings()) == ["weight", "standardize"]
+    assert list(RewardTerm.settings()) == ["weight", "standardize", "roles"]
     assert list(Target.settings()) == ["best_of", "by"]

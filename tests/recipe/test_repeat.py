@@ -63,6 +63,14 @@ def test_after_the_block_a_bare_name_is_its_last_round_and_a_numbered_one_that_r
             {"evaluate": [{"x": {"best_of": 2, "by": [{"drawn": {}}]}}]},
             {"evaluate": [{"x": {"best_of": 2, "by": [{"drawn-1": {}}]}}]},
         ),
+        (
+            {"watch": {"judged": {"roles": {"drawn": "drawn", "judge": "base"}}}},
+            {"watch": {"judged": {"roles": {"drawn": "drawn-1", "judge": "base"}}}},
+        ),
+        (
+            {"evaluate": {"x": {"by": {"judged": {"roles": {"judge": "drawn"}}}}}},
+            {"evaluate": {"x": {"by": {"judged": {"roles": {"judge": "drawn-1"}}}}}},
+        ),
     ],
 )
 def test_a_reference_is_found_wherever_it_stands(body, expected):

@@ -65,6 +65,27 @@ def test_targets_may_be_the_best_of_several_samples():
     assert stage.rewards == ["judge", "length"]
 
 
+def test_the_stages_that_play_roles_of_rewards_are_inputs():
+    reward = {"judged": {"roles": {"judge": "sft", "other": "base"}, "size": 2}}
+    term = RewardTerm(reward="judged", roles={"judge": "sft", "other": "base"}, options={"size": 2})
+    assert train(reward=reward).reward == (term,)
+    assert train(reward=reward).inputs == ["prompts", "sft"]
+    assert train(watch=reward).inputs == ["prompts", "sft"]
+    assert Label.model_validate({"label": "drawn", "by": reward}).inputs == ["drawn", "sft"]
+    assert evaluate(evaluate="ppo", by=reward).inputs == ["prompts", "ppo", "sft"]
+    best = {"ppo": {"best_of": 2, "by": reward}}
+    assert evaluate(evaluate=best).inputs == ["prompts", "ppo", "sft"]
+
+
+def test_every_verb_has_a_seed_of_its_own():
+    label = {"label": "drawn", "by": "judge"}
+    for make in (train, evaluate, lambda **more: Label.model_validate({**label, **more})):
+        assert (make().seed, make(seed=7).seed) == (None, 7)
+    assert Sample(sample="sft", on="prompts", seed=0).seed == 0
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        train(seed=-1)
+
+
 def test_the_base_is_no_stage():
     assert train(start="base").start is None
     assert Sample(sample="base", on="prompts").inputs == ["prompts"]

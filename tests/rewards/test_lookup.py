@@ -57,6 +57,19 @@ def test_what_is_no_reward_is_refused(registry, term, words):
         find(registry, term)
 
 
+def test_a_reward_that_cannot_be_made_is_named_with_its_line(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "from alignkit import Reward, hookimpl\nclass Odd(Reward):\n    name = 'odd'\n"
+        "    def model_post_init(self, context):\n        raise OSError('no file')\n"
+        "@hookimpl\ndef register_rewards(register): register(Odd)\n"
+    )
+    with pytest.raises(
+        UserError, match=r"plugin 'odd' cannot be made: OSError: no file \(odd.py:5\)"
+    ) as caught:
+        find(Registry([tmp_path / "odd.py"]), {"reward": "odd"})
+    assert caught.value.where == "stages.x.reward.odd"
+
+
 def test_scores_are_kept_by_name_so_each_stands_once(registry):
     with pytest.raises(UserError, match="names 'judge' twice"):
         find(registry, {"reward": "judge"}, {"reward": "judge", "weight": 2})

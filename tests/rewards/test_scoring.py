@@ -5,7 +5,7 @@ best of several.
 import numpy as np
 import pytest
 
-from alignkit import Example, Group
+from alignkit import Example, Group, Reward
 from alignkit.rewards.kinds import RegisteredReward, RewardModel, WeightedReward
 from alignkit.rewards.scoring import Scorer
 
@@ -136,3 +136,72 @@ def test_every_reward_is_asked_once():
 def test_a_reward_model_is_not_scored_without_a_base():
     with pytest.raises(ValueError, match="give `models`"):
         Scorer((WeightedReward(RewardModel("judge")),))
+
+
+# "a", "bb", "ccc" of 1, 2 and 3 tokens, and "dddd" of 4; a token is a character.
+LETTERS = [
+    Group([1], ([7], [7, 7], [7, 7, 7])),
+    Group([1], ([7, 7, 7, 7],)),
+]
+
+
+def spelled(ids, after=None):
+    assert after == [1], "a plain completion is decoded after its prompt"
+    return "x" * len(ids)
+
+
+def with_text(*rewards, watch=()):
+    return Scorer(tuple(rewards), tuple(watch), text=spelled)(EXAMPLES, LETTERS)
+
+
+def ordinal(prompts, completions, completion_ids, **columns):
+    """Give 1 to the first token, 2 to the second, and so on."""
+    return [[float(place + 1) for place in range(len(ids))] for ids in completion_ids]
+
+
+def halves(prompts, completions, **columns):
+    """Give 1 where the first half of a text ends, and −1 at its end; abstain from the shortest."""
+    return [[(len(text) // 2, 1.0), (len(text), -1.5)] if len(text) > 1 else None for text in completions]
+
+
+def test_numbers_of_tokens_are_added_to_numbers_of_completions_at_the_last_token():
+    found = with_text(of(ordinal, 2), of(length, 10))
+    assert found.token_rewards == [[[12], [2, 24], [2, 4, 36]], [[2, 4, 6, 48]]]
+    assert found.total == [[12, 26, 42], [60]]
+    assert found.each == {"ordinal": [[1, 3, 6], [10]], "length": [[1, 2, 3], [4]]}
+
+
+def test_steps_stand_where_they_end_and_what_is_abstained_from_has_no_tokens():
+    found = with_text(of(halves))
+    assert found.token_rewards == [[None, [1, -1.5], [1, 0, -1.5]], [[0, 1, 0, -1.5]]]
+    assert found.total == [[None, -0.5, -0.5], [-0.5]]
+
+
+def test_standardized_numbers_of_tokens_have_the_sums_moments():
+    found = with_text(of(ordinal, 3, standardize=True))
+    # Sums 1, 3, 6, 10: mean 5, variance (16 + 4 + 1 + 25) ÷ 4 = 11.5.
+    deviation = 11.5**0.5
+    assert found.token_rewards[0][1] == pytest.approx([3 * 1 / deviation, 3 * (2 - 5) / deviation])
+    sums = [sum(tokens) for of_prompt in found.token_rewards for tokens in of_prompt]
+    assert sums == pytest.approx([total for of_prompt in found.total for total in of_prompt])
+    assert found.total[1] == pytest.approx([3 * 5 / deviation])
+
+
+def test_no_number_of_a_token_no_rewards_of_tokens():
+    assert with_text(of(length)).token_rewards is None
+    watched = with_text(of(length), watch=[of(ordinal)])
+    assert watched.token_rewards is None, "what is only watched is not optimized"
+    assert watched.each["ordinal"] == [[1, 3, 6], [10]]
+
+
+def test_without_a_decoder_steps_count_by_their_sums():
+    found = scored([of(halves)])
+    assert (found.token_rewards, found.total) == (None, [[None, -0.5, -0.5], [-0.5]])
+
+
+def test_a_reward_that_uses_the_engine_is_not_scored_without_one():
+    class Judged(Reward):
+        uses = {"policy"}
+
+    with pytest.raises(ValueError, match="give `engines`"):
+        Scorer((WeightedReward(RegisteredReward("judged", Judged())),))

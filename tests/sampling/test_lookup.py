@@ -50,6 +50,7 @@ def test_a_plugins_sampler_is_made_by_its_name(registry):
 
     assert isinstance(sampler, Sampler)
     assert sampler.weights == "quantized"
+    assert sampler.plugin == "plugin"
     assert sampler.sample("policy", [[1, 2]], Sampling()) == [[Drawn([1, 2], [0.0, 0.0], True)]]
 
 
@@ -90,3 +91,17 @@ def test_without_any_sampler_the_installation_is_named():
     with pytest.raises(UserError, match="not installed as this version lists them") as error:
         make_sampler(registry, "engine", tiny_roles())
     assert "pip install" in (error.value.hint or "")
+
+
+def test_a_sampler_that_cannot_be_made_is_named_with_its_line(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "from alignkit import Sampler, hookimpl\nclass Odd(Sampler):\n    name = 'odd'\n"
+        "    def __init__(self, roles, weights):\n        self.size = roles.size\n"
+        "@hookimpl\ndef register_samplers(register): register(Odd)\n"
+    )
+    registry = Registry([tmp_path / "odd.py"])
+    with pytest.raises(
+        UserError, match=r"it cannot be made: AttributeError: .*'size' \(odd.py:5\)"
+    ) as caught:
+        make_sampler(registry, "odd", tiny_roles())
+    assert caught.value.where == "sampler 'odd' of plugin 'odd'"

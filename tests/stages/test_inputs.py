@@ -74,3 +74,28 @@ def test_a_changed_plugin_does_again_the_stages_that_use_it(tmp_path, changed, a
     before = code(tmp_path, sampler=SAMPLER, format=FORMAT)
     after = code(tmp_path, **{"sampler": SAMPLER, "format": FORMAT, **changed})
     assert {name for name in before if before[name] != after[name]} == again
+
+
+def inputs_of(folder, of_recipe, **settings):
+    drawn = {"sample": "base", "on": "data", **settings}
+    raw = {
+        "name": "seeds",
+        "seed": of_recipe,
+        "data": {"data": "some/data"},
+        "stages": {"one": drawn, "two": drawn},
+    }
+    registry = Registry()
+    plan = make_plan(parse_recipe(raw), registry, folder)
+    done = dict.fromkeys(["one", "two"], "the same")
+    return [stage_inputs(stage, plan, registry, "base", done) for stage in plan.stages.values()]
+
+
+def test_a_stages_seed_is_its_own_or_the_recipes_and_its_name_does_not_count(tmp_path):
+    one, two = inputs_of(tmp_path, 3)
+    assert one.seed == 3
+    assert one.fingerprint == two.fingerprint
+    other, _ = inputs_of(tmp_path, 3, seed=4)
+    assert other.seed == 4
+    assert other.fingerprint != one.fingerprint
+    same, _ = inputs_of(tmp_path, 5, seed=3)
+    assert same.fingerprint == one.fingerprint, "where the seed is written makes no difference"

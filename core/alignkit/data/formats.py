@@ -12,7 +12,7 @@ from alignkit.data.columns import settled
 from alignkit.data.files import Row
 from alignkit.data.messages import read_text
 from alignkit.data.own_columns import own_columns
-from alignkit.errors import UserError, nearest
+from alignkit.errors import UserError, named, nearest, raised_at
 from alignkit.example import BadExample, Example
 from alignkit.registry import Format
 
@@ -76,7 +76,9 @@ def _guarded(chosen: Format, call: Callable[[Row], Any], row: Row, place: str) -
         raise
     except Exception as error:
         raise UserError(
-            f"the format {chosen.name!r} fails: {type(error).__name__}: {error}", where=place
+            f"the {named('format', chosen.name, chosen.plugin)} fails: {type(error).__name__}: {error} "
+            f"({raised_at(error, call)})",
+            where=place,
         ) from error
 
 

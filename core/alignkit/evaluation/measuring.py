@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alignkit.answers import ask
+from alignkit.errors import named
 from alignkit.measure import Measure, Samples
 
 
@@ -16,5 +17,6 @@ def measure(registered: Measure, samples: Samples) -> list[float | None]:
         samples.prompts,
         what="number",
         items="prompts",
-        where=f"measure {registered.name!r}",
+        where=named("measure", registered.name, registered.plugin),
+        plugin=registered.call,
     )

@@ -150,8 +150,18 @@ def _in_value(value: Any, rename: Rename) -> Any:
     if (
         isinstance(value, dict) and "path" not in value
     ):  # a mapping with a path is a data entry: it has no names
-        return {rename(name): _in_option(options, "by", rename) for name, options in value.items()}
+        return {
+            rename(name): _in_roles(_in_option(options, "by", rename), rename)
+            for name, options in value.items()
+        }
     return value
+
+
+def _in_roles(options: Any, rename: Rename) -> Any:
+    """Rename the stages that play a reward's roles; the roles' names are the reward's own."""
+    if not isinstance(options, dict) or not isinstance(options.get("roles"), dict):
+        return options
+    return {**options, "roles": {role: _in_value(name, rename) for role, name in options["roles"].items()}}
 
 
 def _in_option(options: Any, key: str, rename: Rename) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -12,6 +13,10 @@ from alignkit.recipe.settings import Drawing, Section, Training
 BASE = "base"
 """Stands for the base model as it is, in the place of a stage."""
 
+Seed = Annotated[
+    int | None,
+    Field(ge=0, lt=2**63, description="decides this stage's random choices; none means the recipe's `seed`"),
+]
 MAX_LENGTH = "the most tokens of a prompt with its completion; a longer prompt loses its beginning"
 
 
@@ -28,6 +33,16 @@ class RewardTerm(Named):
         default=False,
         description="bring the scores of each batch to mean 0 and deviation 1 before they are weighted",
     )
+    roles: dict[str, str] = Field(
+        default={},
+        description="the stage, or base, that plays each role with which the reward generates or scores "
+        "text, as {role: STAGE}; in training, a role that is not named here is the stage's own",
+    )
+
+
+def players(terms: Iterable[RewardTerm]) -> list[str]:
+    """Return the names of the stages that play roles of rewards, without the base."""
+    return [stage for term in terms for stage in term.roles.values() if stage != BASE]
 
 
 RewardTerms = Annotated[tuple[RewardTerm, ...], BeforeValidator(RewardTerm.read)]
@@ -111,6 +126,7 @@ class Train(Training):
     watch: RewardTerms = Field(
         default=(), description="further rewards to measure of the same samples; nothing is trained on them"
     )
+    seed: Seed = None
 
     @field_validator("start")
     @classmethod
@@ -121,7 +137,8 @@ class Train(Training):
     def inputs(self) -> list[str]:
         """Return the names of data or stages that this stage needs."""
         bound = [binding.start for binding in self.roles.values()]
-        named = [self.on, *(term.on for term in self.train), self.held_out, self.start, *bound]
+        played = players((*self.reward, *self.watch))
+        named = [self.on, *(term.on for term in self.train), self.held_out, self.start, *bound, *played]
         return list(dict.fromkeys(name for name in named if isinstance(name, str) and name != BASE))
 
     @property
@@ -138,6 +155,7 @@ class Sample(Drawing):
     per_prompt: int = Field(default=4, ge=1, description="completions per prompt")
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     batch_size: int = Field(default=64, ge=1, description="prompts computed together")
+    seed: Seed = None
 
     @property
     def inputs(self) -> list[str]:
@@ -162,11 +180,12 @@ class Label(Section):
         "probability σ(difference of rewards ÷ noise); 0 ranks by the rewards themselves",
     )
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
+    seed: Seed = None
 
     @property
     def inputs(self) -> list[str]:
         """Return the names of data or stages that this stage needs."""
-        return [self.label]
+        return [self.label, *players(self.by)]
 
     @property
     def rewards(self) -> list[str]:
@@ -217,12 +236,14 @@ class Evaluate(Drawing):
     per_prompt: int = Field(default=1, ge=1, description="answers to measure per prompt")
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     batch_size: int = Field(default=64, ge=1, description="prompts computed together")
+    seed: Seed = None
 
     @property
     def inputs(self) -> list[str]:
         """Return the names of data or stages that this stage needs."""
         stages = [*(target.stage for target in self.evaluate), self.against]
-        return [self.on, *dict.fromkeys(stage for stage in stages if stage != BASE)]
+        terms = (*self.by, *(term for target in self.evaluate for term in target.by))
+        return [self.on, *dict.fromkeys([*(stage for stage in stages if stage != BASE), *players(terms)])]
 
     @property
     def rewards(self) -> list[str]:

@@ -33,7 +33,8 @@ def find_reward(
             hint=f"Write ./{named}, or rename the folder.",
         )
     if registered:
-        return WeightedReward(RegisteredReward(named, make_reward(registry, named, {}, WHERE))), None
+        call = make_reward(registry, named, {}, WHERE)
+        return WeightedReward(RegisteredReward(named, call, registry.rewards.owners[named].name)), None
     if not folder.is_dir():
         raise UserError(
             f"no folder and no reward is called {named!r}",

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
-from alignkit.reward import RewardCall
+from alignkit.reward import Reward, RewardCall
 
 
 @dataclass(frozen=True)
 class RegisteredReward:
-    """A reward that a plugin registered as `name`, with its options."""
+    """A reward that a plugin registered as `name`, with its options.
+
+    plugin: the plugin's name, for messages. roles: for roles that the reward uses, the stages, or base, that
+    play them; a role that is not among them is one of the stage's own.
+    """
 
     name: str
     call: RewardCall
+    plugin: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uses(self) -> Set[str]:
+        """Return the roles with which the reward generates or scores text; a function uses none."""
+        return self.call.uses if isinstance(self.call, Reward) else frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,11 @@ class WeightedReward:
     def is_model(self) -> bool:
         """Tell whether a stage trained it."""
         return isinstance(self.reward, RewardModel)
+
+    @property
+    def uses(self) -> Set[str]:
+        """Return the roles with which the reward generates or scores text."""
+        return frozenset() if isinstance(self.reward, RewardModel) else self.reward.uses
 
     def __str__(self) -> str:
         """Write the reward as a plan shows it: with its weight, where it has one."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alignkit.errors import UserError, nearest
+from alignkit.errors import UserError, nearest, raised_at
 from alignkit.objective import trained_by
 from alignkit.recipe import Recipe, RewardTerm, StageSettings, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
-from alignkit.reward import RewardCall
+from alignkit.reward import Reward, RewardCall
 from alignkit.rewards.kinds import RegisteredReward, RewardModel, Rewards, WeightedReward
 from alignkit.signals import Role
 
@@ -47,10 +47,25 @@ def make_reward(
         )
     reward = registry.rewards.get(name)
     if isinstance(reward, type):
-        return validate(reward, options, f"{where}.{name}")
+        return _made(reward, options, f"{where}.{name}", registry.rewards.owners[name].name)
     if options:
         raise UserError(f"the reward {name!r} is a plain function and takes no options", where=where)
     return reward
+
+
+def _made(cls: type[Reward], options: dict[str, Any], where: str, plugin: str) -> Reward:
+    """Make a reward with its options. Raises UserError where they are wrong, and where the class fails."""
+    try:
+        return validate(cls, options, where)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the reward of plugin {plugin!r} cannot be made: {type(error).__name__}: {error} "
+            f"({raised_at(error, cls)})",
+            where=where,
+            hint="Fix the plugin that registers it.",
+        ) from error
 
 
 def trains_reward_model(stage: StageSettings, registry: Registry) -> bool:
@@ -82,13 +97,15 @@ def _find(term: RewardTerm, recipe: Recipe, registry: Registry, where: str) -> W
     stage = recipe.stages.get(term.reward)
     if stage is None:
         call = make_reward(registry, term.reward, term.options, where, recipe.stages)
-        return WeightedReward(RegisteredReward(term.reward, call), term.weight, term.standardize)
+        plugin = registry.rewards.owners[term.reward].name
+        reward = RegisteredReward(term.reward, call, plugin, term.roles)
+        return WeightedReward(reward, term.weight, term.standardize)
     if term.reward in registry.rewards.items:
         raise UserError(
             f"{term.reward!r} is both a stage and a registered reward", where=where, hint="Rename the stage."
         )
-    if term.options:
-        raise UserError("a reward-model stage takes no options", where=f"{where}.{term.reward}")
+    if term.options or term.roles:
+        raise UserError("a reward-model stage takes no options and no roles", where=f"{where}.{term.reward}")
     if not trains_reward_model(stage, registry):
         raise UserError(f"the stage {term.reward!r} trains no reward model", where=where)
     return WeightedReward(RewardModel(term.reward), term.weight, term.standardize)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alignkit.errors import UserError
+from alignkit.errors import UserError, named, raised_at
 from alignkit.sampler import Sampler, Weights
 
 if TYPE_CHECKING:
@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 def make_sampler(
     registry: Registry, name: str, roles: Roles, weights: Weights = "auto", *, where: str | None = None
 ) -> Sampler:
-    """Return the sampler registered as `name`, made for `roles`; see `find_sampler`."""
-    return find_sampler(registry, name, where)(roles, weights)
+    """Return the sampler registered as `name`, made for `roles`; see `find_sampler`.
+
+    Raises UserError where its class fails.
+    """
+    cls, plugin = find_sampler(registry, name, where), registry.samplers.owners[name].name
+    try:
+        sampler = cls(roles, weights)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"it cannot be made: {type(error).__name__}: {error} ({raised_at(error, cls)})",
+            where=named("sampler", name, plugin),
+            hint="Fix the plugin that registers it, or choose another sampler.",
+        ) from error
+    sampler.plugin = plugin
+    return sampler
 
 
 def find_sampler(registry: Registry, name: str, where: str | None = None) -> type[Sampler]:

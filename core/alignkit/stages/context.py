@@ -16,7 +16,7 @@ from alignkit.stages.plan import Plan
 
 @dataclass(frozen=True)
 class RunContext:
-    """The parts that every stage of a run may use. seed: the recipe's."""
+    """The parts that every stage of a run may use. seed: the recipe's, or the stage's own while it works."""
 
     run: RunFolder
     registry: Registry

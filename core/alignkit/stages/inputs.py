@@ -11,7 +11,7 @@ from alignkit.recipe import Train
 from alignkit.registry import Registry
 from alignkit.run.manifest import Inputs
 from alignkit.stages.plan import Plan
-from alignkit.stages.planned import PlannedStage
+from alignkit.stages.planned import PlannedStage, stage_seed
 
 
 def stage_inputs(
@@ -28,7 +28,7 @@ def stage_inputs(
         settings=stage.effective_settings,
         code=_code(stage, plan, registry),
         model={**plan.recipe.model.model_dump(mode="json"), "content": base},
-        seed=plan.recipe.seed,
+        seed=stage_seed(stage.settings, plan.recipe),
         reads=reads,
         terms=stage.terms,
     )

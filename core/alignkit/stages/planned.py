@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from alignkit.measure import Metric
-from alignkit.recipe import DataEntry, StageSettings
+from alignkit.recipe import DataEntry, Recipe, StageSettings
 from alignkit.registry import Registry, Shelf
 from alignkit.rewards.kinds import Rewards
 from alignkit.run.manifest import TermInputs
@@ -52,13 +52,18 @@ class PlannedStage(ABC, Generic[Settings]):
 
     @property
     def effective_settings(self) -> dict[str, Any]:
-        """Return the settings that the result depends on, as plain values."""
-        return self.settings.model_dump(mode="json")
+        """Return the settings that the result depends on, as plain values, but for the seed."""
+        return self.settings.model_dump(mode="json", exclude={"seed"})
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """Return the label and unit of each number in `metrics.jsonl`, by name."""
         return {}
+
+
+def stage_seed(settings: StageSettings, recipe: Recipe) -> int:
+    """Return the seed of a stage's random choices: its own, or else the recipe's. Its name does not count."""
+    return recipe.seed if settings.seed is None else settings.seed
 
 
 def used_rewards(registry: Registry, *sums: Rewards) -> list[Used]:

@@ -20,6 +20,7 @@ from alignkit.example import Example, Group, Text
 from alignkit.models.base import Base
 from alignkit.objective import DATA
 from alignkit.sampler import Drawn, Sampler, Sampling
+from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.training.rollout_files import RolloutFiles
 
@@ -157,7 +158,7 @@ class RoundDrawer:
         settings = replace(
             self.sampling, step=number, per_prompt=count, seed=_seed(self.sampling.seed, which)
         )
-        return self.sampler.sample(role, [group.prompt for group in prompts], settings, numbers=places)
+        return draw(self.sampler, role, [group.prompt for group in prompts], settings, numbers=places)
 
     def _of_data(self, place: int, count: int) -> _Samples:
         """Return completions of the data."""

@@ -310,7 +310,10 @@ def _with_a_score(samples: DrawnSamples, scores: Scores, scorer: Scorer) -> _Sco
         found.logps.extend(samples.logps[place][at] for at in kept)
         found.sources.extend(samples.sources[place][at] for at in kept)
         if scores.token_rewards is not None:
-            tokens += [scores.token_rewards[place][at] or [] for at in kept]
+            for at in kept:
+                row = scores.token_rewards[place][at]
+                length = len(group.completions[at])
+                tokens.append(row if row is not None else [0.0] * (length - 1) + [totals[at] or 0.0])
     return found if scores.token_rewards is None else replace(found, token_rewards=tokens)
 
 

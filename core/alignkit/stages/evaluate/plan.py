@@ -14,6 +14,7 @@ from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once, trains_reward_model
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
+from alignkit.stages.reward_roles import bind_roles
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,12 @@ def plan_evaluate(
     require_once([target.name for target in settings.evaluate], f"{where}.evaluate")
     require_policy(recipe, settings.against, registry, f"{where}.against")
     best = {
-        target.name: find_rewards(target.by, recipe, registry, f"{where}.evaluate")
+        target.name: bind_roles(
+            find_rewards(target.by, recipe, registry, f"{where}.evaluate"),
+            recipe,
+            registry,
+            f"{where}.evaluate",
+        )
         for target in settings.evaluate
     }
     models = [target for target in settings.evaluate if _is_reward_model(target, recipe, registry)]
@@ -111,6 +117,7 @@ def _plan_evaluation(
     named, terms = _split(settings.by, recipe, registry, f"{where}.by")
     measures = named or tuple(registry.measures.items)
     rewards = find_measured(terms, recipe, registry, f"{where}.by")
+    rewards = bind_roles(rewards, recipe, registry, f"{where}.by")
     require_once([*(reward.name for reward in rewards), *measures], f"{where}.by")
     return PlannedEvaluation(name, settings, tuple(recipe.needs(settings)), rewards, measures, best)
 

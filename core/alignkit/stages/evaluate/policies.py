@@ -14,10 +14,12 @@ from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
 from alignkit.recipe import Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
+from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
+from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
@@ -86,13 +88,22 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
         settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
-        drawn = sampler.sample("policy", [group.prompt for group in prompts], settings)
+        drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
+        chosen_by = stage.best.get(target.name, ())
+        engines = make_engines(
+            (*chosen_by, *stage.rewards),
+            roles,
+            run,
+            sampler,
+            seed=context.seed,
+            budget=forward_budget(),
+        )
         if target.best_of > 1:
-            chooser = Scorer(stage.best[target.name], models=models)
+            chooser = Scorer(chosen_by, models=models, engines=engines)
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
-        scores = Scorer(stage.rewards, models=models)(examples, groups).each
+        scores = Scorer(stage.rewards, models=models, engines=engines)(examples, groups).each
         same = target.stage == wanted.against
         ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
     return {

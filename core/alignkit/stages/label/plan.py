@@ -12,6 +12,10 @@ from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_rewards
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_stage
+from alignkit.stages.reward_roles import bind_roles, players_of
+
+SAMPLER = "engine"
+"""The sampler with which rewards generate text."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,14 @@ class PlannedLabel(PlannedStage[Label]):
         return f"label {self.settings.label} by {written(self.rewards)}{told}"
 
     def uses(self, registry: Registry) -> list[Used]:
-        """Return the registered rewards."""
-        return used_rewards(registry, self.rewards)
+        """Return the registered rewards, and the sampler where a reward generates text."""
+        sampler = [(registry.samplers, SAMPLER)] if self.uses_roles else []
+        return [*used_rewards(registry, self.rewards), *sampler]
+
+    @property
+    def uses_roles(self) -> bool:
+        """Tell whether a reward generates or scores text with a role."""
+        return any(reward.uses for reward in self.rewards)
 
 
 def plan_label(name: str, settings: Label, recipe: Recipe, registry: Registry, beside: Path) -> PlannedLabel:
@@ -38,5 +48,10 @@ def plan_label(name: str, settings: Label, recipe: Recipe, registry: Registry, b
     where = f"stages.{name}"
     if settings.label in recipe.stages:
         require_stage(recipe, settings.label, Sample, f"{where}.label")
-    rewards = find_rewards(settings.by, recipe, registry, f"{where}.by")
-    return PlannedLabel(name, settings, tuple(recipe.needs(settings)), rewards)
+    by = f"{where}.by"
+    # The policy is the one that wrote the completions, where one did.
+    sampled = recipe.stages.get(settings.label)
+    given = {"policy": sampled.sample} if isinstance(sampled, Sample) else {}
+    rewards = bind_roles(find_rewards(settings.by, recipe, registry, by), recipe, registry, by, given=given)
+    needs = dict.fromkeys([*recipe.needs(settings), *players_of(rewards)])
+    return PlannedLabel(name, settings, tuple(needs), rewards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from alignkit.data.checking import Completions, select
 from alignkit.data.loading import Dataset
 from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget
+from alignkit.models.roles import Roles
+from alignkit.reward import Engine
+from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
+from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
-from alignkit.stages.label.plan import PlannedLabel
+from alignkit.stages.label.plan import SAMPLER, PlannedLabel
 from alignkit.stages.label.ranking import rank
 from alignkit.stages.rows import as_row
 
@@ -55,12 +60,21 @@ def work_on_label(stage: PlannedLabel, context: RunContext, folder: StageFolder)
 
 
 def _score(stage: PlannedLabel, context: RunContext, dataset: Dataset) -> Scores:
-    """Score the completions; the base is loaded only where a reward is a model."""
-    if not any(reward.is_model for reward in stage.rewards):
+    """Score the completions; the base is loaded only where a reward is a model or uses a role."""
+    if not stage.uses_roles and not any(reward.is_model for reward in stage.rewards):
         return Scorer(stage.rewards)(dataset.examples, dataset.groups)
     with context.base.roles(context.seed) as roles:
         models = RewardModels(roles, context.run, forward_budget())
-        return Scorer(stage.rewards, models=models)(dataset.examples, dataset.groups)
+        engines = _engines(stage, context, roles) if stage.uses_roles else {}
+        return Scorer(stage.rewards, models=models, engines=engines)(dataset.examples, dataset.groups)
+
+
+def _engines(stage: PlannedLabel, context: RunContext, roles: Roles) -> Mapping[str, Engine]:
+    """Return the engine of each reward that uses one."""
+    sampler = make_sampler(context.registry, SAMPLER, roles)
+    return make_engines(
+        stage.rewards, roles, context.run, sampler, seed=context.seed, budget=forward_budget()
+    )
 
 
 def _told(summary: dict[str, Any], stage: PlannedLabel) -> str:

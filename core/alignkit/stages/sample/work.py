@@ -8,6 +8,7 @@ from typing import Any
 from alignkit.objective import Prompts
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
+from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
@@ -22,7 +23,8 @@ def work_on_sample(stage: PlannedSample, context: RunContext, folder: StageFolde
     with context.base.roles(context.seed) as roles:
         roles.add("policy", trainable=False, start=context.run.start(wanted.sample))
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
-        drawn = sampler.sample(
+        drawn = draw(
+            sampler,
             "policy",
             [group.prompt for group in dataset.groups],
             wanted.sampling(wanted.per_prompt, context.seed, wanted.batch_size),

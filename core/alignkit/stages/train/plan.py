@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 
 from alignkit.errors import UserError
 from alignkit.measure import Metric
-from alignkit.objective import Objective, OnlineObjective, trained_by
+from alignkit.objective import Objective, OnlineObjective, roles_of, trained_by
 from alignkit.recipe import DataEntry, Recipe, Term, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
 from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once
 from alignkit.run.manifest import TermInputs
+from alignkit.signals import KINDS
 from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
+from alignkit.stages.reward_roles import bind_roles
 from alignkit.stages.train.bindings import PlannedRole, plan_roles
 from alignkit.training.metrics import metrics_of
 
@@ -117,7 +119,7 @@ class PlannedTrain(PlannedStage[Train]):
     @property
     def effective_settings(self) -> dict[str, Any]:
         """Return the settings that the result depends on, without the objectives and the held-out entry."""
-        left_out = {"train", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
+        left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
         return self.settings.model_dump(mode="json", exclude=left_out)
 
     @property
@@ -143,7 +145,14 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
         "reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms
     )
     _require_use_of_rewards(settings, terms, reads_model, where)
+    own = {
+        name
+        for term in terms
+        for name in (*term.objective.trains, *term.objective.reads)
+        if not KINDS[roles_of(term.objective)[name].kind].headed
+    }
     rewards = find_rewards(settings.reward, recipe, registry, f"{where}.reward")
+    rewards = bind_roles(rewards, recipe, registry, f"{where}.reward", own=own)
     if reads_model and sum(reward.is_model for reward in rewards) != 1:
         raise UserError(
             "an objective of this stage reads a reward model",
@@ -151,6 +160,7 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
             hint="Name one stage that trains a reward model in `reward:`.",
         )
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
+    watch = bind_roles(watch, recipe, registry, f"{where}.watch", own=own)
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
     objectives = [term.objective for term in terms]
     roles = plan_roles(objectives, settings, rewards, recipe, registry, where)

@@ -8,6 +8,7 @@ from alignkit.data.loading import Dataset
 from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective
+from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.folder import StageFolder
@@ -36,7 +37,16 @@ class StageSources:
     def scorer(self) -> Scorer:
         """Return what scores the completions."""
         models = RewardModels(self.roles, self.context.run, self.budget)
-        return Scorer(self.stage.rewards, self.stage.watch, models)
+        engines = make_engines(
+            (*self.stage.rewards, *self.stage.watch),
+            self.roles,
+            self.context.run,
+            self.sampler,
+            seed=self.context.seed,
+            budget=self.budget,
+        )
+        text = self.roles.base.text
+        return Scorer(self.stage.rewards, self.stage.watch, models, engines=engines, text=text)
 
     def of(self, number: int, dataset: Dataset) -> Source:
         """Make the source of objective `number` from its data."""
