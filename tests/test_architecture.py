@@ -36,7 +36,8 @@ ORDER = """
     recipe
     registry
     hookspecs
-    objective batch signals reward sampler measure example answers progress
+    objective batch signals reward sampler measure observer optimizer example answers progress
+    api
     errors
 """
 """The layout: a module uses modules of its own line and of the lines below it."""

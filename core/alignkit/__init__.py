@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from pydantic import Field
 
+from alignkit.api import API_VERSION
 from alignkit.batch import Batch, Pairs, Rollouts
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, text_of
@@ -18,12 +19,15 @@ from alignkit.objective import (
     Preferences,
     Prompts,
 )
+from alignkit.observer import ObservedRollouts, ObservedStage, Observer, Stop
+from alignkit.optimizer import Optimizer, TrainedParameter, parameter_groups
 from alignkit.reward import Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
 
 __version__ = version("alignkit")
 
 __all__ = [
+    "API_VERSION",
     "BadExample",
     "Batch",
     "Demonstrations",
@@ -35,7 +39,11 @@ __all__ = [
     "Loss",
     "Metric",
     "Objective",
+    "ObservedRollouts",
+    "ObservedStage",
+    "Observer",
     "OnlineObjective",
+    "Optimizer",
     "Pairs",
     "Preferences",
     "Prompts",
@@ -44,9 +52,12 @@ __all__ = [
     "Sampler",
     "Samples",
     "Sampling",
+    "Stop",
+    "TrainedParameter",
     "UserError",
     "__version__",
     "hookimpl",
     "needed_column",
+    "parameter_groups",
     "text_of",
 ]

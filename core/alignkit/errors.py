@@ -1,7 +1,10 @@
 """The one exception for a user's mistakes, and the search for the name that was meant."""
 
+import sys
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(Exception):
@@ -30,3 +33,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or the name of its class where it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def raised_at(error: BaseException, plugin: Any) -> str:
+    """Return the file and line of a plugin where an error came from, or the innermost line there is.
+
+    plugin: what the plugin defines, such as a class or a function.
+    """
+    module = sys.modules.get(getattr(plugin, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    return f"{frame.filename}:{frame.lineno}"

@@ -10,6 +10,9 @@ from alignkit.errors import UserError
 SECTIONS = ("model", "data", "training", "stages")
 """The keys of a recipe that are mappings and have no short form."""
 
+NAMED = ("train", "optimizer", "observers")
+"""The keys whose short form is the name of something that a plugin registers."""
+
 
 def read_yaml(path: Path) -> Any:
     """Read a file as YAML 1.2: `on` is a word, and 1e-5 is a number.
@@ -73,7 +76,7 @@ def _written_out(key: str, short: str) -> dict[str, Any]:
 
     `train: name` means `train: {name: {}}`, and `x: file` means `x: {path: file}`.
     """
-    return {short: {}} if key == "train" else {"path": short}
+    return {short: {}} if key in NAMED else {"path": short}
 
 
 def _require_mapping(place: Any, path: str, keys: list[str]) -> None:

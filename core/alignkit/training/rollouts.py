@@ -21,6 +21,7 @@ from alignkit.example import Example, Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective, updates_per_batch
+from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.sampler import Sampler, Sampling
@@ -99,6 +100,20 @@ class RolloutSource:
                 self.objective.state.update(self.batch.state)
         return self._present.metrics if update == 0 else {}
 
+    def drawn(self, step: int) -> ObservedRollouts | None:
+        """Return the batch of samples that step `step` was the first to use, as it is on disk."""
+        number, update = divmod(step, self.updates)
+        records, scores = self.files.read_samples(number), self.files.read_scores(number)
+        if update > 0 or records is None or scores is None:
+            return None
+        return ObservedRollouts(
+            self.objective.name,
+            [record["prompt"] for record in records],
+            [record["completions"] for record in records],
+            scores.total,
+            scores.each,
+        )
+
     def indices(self, step: int) -> list[int]:
         """Return the minibatch of the step. Each epoch over the rollouts shuffles the prompts anew."""
         number, update = divmod(step, self.updates)
@@ -130,6 +145,7 @@ class RolloutSource:
         """Make batch `number`: draw, decode, score, compute signals, prepare, write."""
         samples = self._draw(number)
         scores = self.scorer(samples.examples, samples.groups)
+        self.files.write_scores(number, scores)
         kept = _with_a_score(samples, scores, self.files.folder)
         rollouts = self._with_signals(kept.groups, kept.rewards)
         metrics = _metrics(samples, scores, rollouts)

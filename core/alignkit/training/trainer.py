@@ -15,16 +15,19 @@ from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget, role_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import Loss, Objective
+from alignkit.optimizer import Optimizer
 from alignkit.progress import Display, Progress
 from alignkit.recipe import Training
+from alignkit.run.checkpoint import checkpoint_folder
 from alignkit.run.folder import StageFolder
 from alignkit.run.metrics import MetricsFile
 from alignkit.training.averages import Averages
 from alignkit.training.gradient import StepGradient
 from alignkit.training.interruption import Interrupted, sigterm_noted
-from alignkit.training.metrics import GRAD_NORM, HELD_OUT, LEARNING_RATE, MEMORY, SPEED, prefix_of
-from alignkit.training.optimization import learning_rate, make_optimizer
-from alignkit.training.resuming import resume_training, save_training
+from alignkit.training.metrics import GRAD_NORM, HELD_OUT, MEMORY, SPEED, prefix_of
+from alignkit.training.observing import Observing
+from alignkit.training.optimization import StageOptimizer, learning_rates, make_optimizer
+from alignkit.training.resuming import Reached, TrainingState, resume_training, save_training
 from alignkit.training.sources import FixedSource, Source
 
 HALF_LOSS_SCALE = 1024.0
@@ -75,10 +78,12 @@ class Trainer:
     track: Track
     seed: int
     parameters: dict[str, nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: StageOptimizer
+    observing: Observing
     steps: int
     save_every: int
     loss_scale: float
+    held_out: dict[str, float]
 
     def __init__(
         self,
@@ -89,49 +94,47 @@ class Trainer:
         folder: StageFolder,
         display: Display,
         seed: int,
+        optimizer: Optimizer,
+        observing: Observing | None = None,
         track: Track = lambda step, values: None,
     ) -> None:
         self.roles, self.terms, self.settings = roles, terms, settings
         self.folder, self.display, self.track, self.seed = folder, display, track, seed
         self.parameters = roles.trainable()
-        self.optimizer = make_optimizer(list(self.parameters.values()), settings)
+        self.optimizer = make_optimizer(optimizer, self.parameters, settings)
+        self.observing = observing or Observing()
         self.steps = settings.steps or math.ceil(settings.epochs * terms[0].source.steps_per_epoch)
         self.save_every = settings.save_every or max(10, self.steps // 10)
         self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
+        self.held_out = {}
 
     def run(self) -> dict[str, float]:
         """Train from the newest checkpoint, or from the start, to the end; return the last held-out metrics.
 
-        Raises Interrupted after a checkpoint is written, where SIGTERM came.
+        The end is the last step, or the one after which an observer stopped the stage. Raises Interrupted
+        after a checkpoint is written, where SIGTERM came.
         """
-        start, held_out = self._resume()
+        resumed = self._resume()
+        self.held_out, done = resumed.held_out, resumed.step
         self.open()
-        metrics = MetricsFile(self.folder.metrics, start)
+        self.observing.begin(self.folder.name, self.steps, done, self._held_out_every)
+        lines = MetricsFile(self.folder.metrics, done if resumed.unobserved is None else done - 1)
         with sigterm_noted() as interrupted:
-            for number in range(start, self.steps):
-                began = time.perf_counter()
-                outcome = self.step(number)
-                seconds = time.perf_counter() - began
-                values = {
-                    **outcome.metrics,
-                    SPEED: outcome.tokens / seconds,
-                    MEMORY: memory_gb(self.roles.base.device),
-                }
-                done = number + 1
+            if resumed.unobserved is not None:
+                self._close_step(done, resumed.unobserved, lines, interrupted)
+            while done < self.steps and self.observing.stopped is None:
+                values = self._timed_step(done)
+                done += 1
                 if self._evaluates_after(done):
-                    held_out = self.evaluate()
-                    values |= held_out
-                metrics.write(done, values)
-                self.track(done, values)
-                self.display.advance("train", done, self.steps, values)
-                stop = interrupted()
-                if done % self.save_every == 0 or done == self.steps or stop:
-                    self._save(done, held_out)
-                if stop:
-                    raise Interrupted
+                    values |= self._measure()
+                self._close_step(done, values, lines, interrupted)
             if interrupted():  # while the last checkpoint was written: later stages are not begun
                 raise Interrupted
-        return held_out
+        if self.observing.stopped is not None:
+            self.display.note(str(self.observing.stopped))
+        self.optimizer.finish()
+        self.observing.end(self.held_out)
+        return self.held_out
 
     def open(self) -> None:
         """Compute what the sources need once, before the first step."""
@@ -168,17 +171,17 @@ class Trainer:
             counted += weight
         norm = gradient.finish(self.settings.max_grad_norm)
         self._require_finite(norm, "the gradient", number)
-        rate = learning_rate(self.settings, number, self.steps)
+        rates = learning_rates(self.settings, number, self.steps)
         if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
-            self._update(rate, number)
-        return StepOutcome({**begun, **averages.means(), LEARNING_RATE: rate, GRAD_NORM: norm}, tokens)
+            self._update(number)
+        return StepOutcome({**begun, **averages.means(), **rates, GRAD_NORM: norm}, tokens)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Return loss and metrics on the held-out groups, and the terms' baselines, as `held_out/…`."""
         averages, baselines = Averages(), {}
         budget = forward_budget(self.settings.micro_batch_tokens)
-        with self.roles.without_dropout():
+        with self.roles.without_dropout(), self.optimizer.evaluating():
             for term in self.terms:
                 if term.held_out is None:
                     continue
@@ -195,18 +198,60 @@ class Trainer:
             signals |= role_signals(self.roles, name, rows, entropy=objective.entropy)
         return objective.loss(rows.batch.with_(**signals))
 
-    def _update(self, rate: float, number: int) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+    def _timed_step(self, number: int) -> dict[str, float]:
+        """Do a step; return its metrics, with its speed and the memory."""
+        began = time.perf_counter()
+        outcome = self.step(number)
+        seconds = time.perf_counter() - began
+        memory = memory_gb(self.roles.base.device)
+        return {**outcome.metrics, SPEED: outcome.tokens / seconds, MEMORY: memory}
+
+    def _close_step(
+        self, done: int, values: dict[str, float], lines: MetricsFile, interrupted: Callable[[], bool]
+    ) -> None:
+        """Let the observers see the step that was done, then report it, and save where it is time.
+
+        An observer that fails costs nothing: a checkpoint is written first, from which the same metrics are
+        observed again.
+        """
+        sources = [term.source for term in self.terms] if self.observing.observers else []
+        rollouts = [found for source in sources if (found := source.drawn(done - 1)) is not None]
+        try:
+            stopped = self.observing.step(done, self.steps, rollouts, values)
+        except UserError:
+            self._save(Reached(done, self.held_out, unobserved=values))
+            raise
+        if stopped and self._has_held_out and not any(name.startswith(HELD_OUT) for name in values):
+            values = {**values, **self._measure()}
+        lines.write(done, values)
+        self.track(done, values)
+        self.display.advance("train", done, done if stopped else self.steps, values)
+        told = interrupted()
+        if done % self.save_every == 0 or done == self.steps or stopped or told:
+            self._save(Reached(done, self.held_out))
+        if told:
+            raise Interrupted
+
+    def _measure(self) -> dict[str, float]:
+        self.held_out = self.evaluate()
+        return self.held_out
+
+    def _update(self, number: int) -> None:
+        self.optimizer.step(self.settings, number, self.steps)
         size = float(nn.utils.get_total_norm(list(self.parameters.values())))
         self._require_finite(size, "the norm of the weights", number, "this step is not saved")
 
+    @property
+    def _has_held_out(self) -> bool:
+        return any(term.held_out is not None for term in self.terms)
+
+    @property
+    def _held_out_every(self) -> int | None:
+        return self.settings.evaluate_every if self._has_held_out else None
+
     def _evaluates_after(self, done: int) -> bool:
-        if all(term.held_out is None for term in self.terms):
-            return False
-        every = self.settings.evaluate_every
-        return done == self.steps or (every is not None and done % every == 0)
+        every = self._held_out_every
+        return self._has_held_out and (done == self.steps or (every is not None and done % every == 0))
 
     def _progress(self, task: str) -> Progress:
         return lambda done, total: self.display.advance(task, done, total, {})
@@ -223,28 +268,23 @@ class Trainer:
             )
 
     @property
-    def _objectives(self) -> list[Objective]:
-        return [term.objective for term in self.terms]
+    def _state(self) -> TrainingState:
+        objectives = [term.objective for term in self.terms]
+        return TrainingState(self.parameters, self.optimizer, objectives, self.observing)
 
-    def _save(self, done: int, held_out: Mapping[str, float]) -> None:
-        kept = save_training(
-            self.folder.checkpoints,
-            done,
-            self.parameters,
-            self.optimizer,
-            self._objectives,
-            held_out,
-            self.settings.keep_checkpoints,
-        )
+    def _save(self, reached: Reached) -> None:
+        folder = self.folder.checkpoints
+        kept = save_training(folder, self._state, reached, self.settings.keep_checkpoints)
         for term in self.terms:
             term.source.forget_before(kept)
+        if reached.unobserved is None:
+            self.observing.checkpoint(reached.step, checkpoint_folder(folder, reached.step))
 
-    def _resume(self) -> tuple[int, dict[str, float]]:
-        folder, note = self.folder.checkpoints, self.display.note
-        start, held_out = resume_training(folder, self.parameters, self.optimizer, self._objectives, note)
-        if start:
-            note(f"resuming after step {start} of {self.steps}")
-        return start, held_out
+    def _resume(self) -> Reached:
+        resumed = resume_training(self.folder.checkpoints, self._state, self.display.note)
+        if resumed.step:
+            self.display.note(f"resuming after step {resumed.step} of {self.steps}")
+        return resumed
 
 
 def memory_gb(device: torch.device) -> float:
