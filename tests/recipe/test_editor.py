@@ -113,6 +113,7 @@ def test_names_and_options_that_no_plugin_registers_are_invalid(is_valid, stage)
 def test_the_schema_says_what_it_is_and_describes_every_key(schema):
     assert schema["$schema"] == DIALECT
     assert find(schema, "training", "max_length")["minimum"] == 8
+    assert schema["$defs"]["Training"]["properties"]["optimizer"]["default"] == "adamw"
     bare = [
         f"{name}.{key}"
         for name, definition in schema["$defs"].items()
