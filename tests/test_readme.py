@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from alignkit import hookspecs
 from alignkit.errors import UserError
 from alignkit.recipe import Recipe, parse_recipe
 from alignkit.recipe.keys import find_keys
@@ -57,6 +58,25 @@ def test_every_key_in_a_readme_exists(readme, registry):
 def test_every_recipe_in_a_readme_is_valid(readme, registry):
     for raw in recipes_in((ROOT / readme).read_text(encoding="utf-8")):
         assert make_plan(parse_recipe(raw), registry, ROOT / "recipes").lines()
+
+
+def plugins_in(text):
+    """The whole plugins in a text."""
+    return [
+        block for language, block in FENCED.findall(text) if language == "python" and "@hookimpl" in block
+    ]
+
+
+def test_every_plugin_in_the_readme_registers_what_it_says(tmp_path):
+    found = plugins_in((ROOT / "plugins" / "README.md").read_text(encoding="utf-8"))
+    hooks = {name for name in vars(hookspecs) if name.startswith("register_")}
+    assert {hook for hook in hooks for block in found if f"def {hook}(" in block} == hooks
+    for number, block in enumerate(found):
+        file = tmp_path / f"readme_{number}.py"
+        file.write_text(block, encoding="utf-8")
+        registry = Registry([file])
+        plugin = registry.plugins[-1]
+        assert [shelf for shelf in registry.shelves if plugin in shelf.owners.values()]
 
 
 def test_keys_and_recipes_are_found_in_a_text():

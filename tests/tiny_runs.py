@@ -114,11 +114,15 @@ def run(recipe: Path, out: Path, *more: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def kill_when(recipe: Path, out: Path, lines: int, number: int = signal.SIGKILL) -> int:
+def kill_when(recipe: Path, out: Path, lines: int, number: int = signal.SIGKILL, *more: str) -> int:
     """Start a run and send it a signal once its stage `one` has written so many metrics lines."""
     metrics = out / "tiny" / "one" / "metrics.jsonl"
     return kill_once(
-        recipe, out, lambda: metrics.is_file() and metrics.read_text().count("\n") >= lines, number=number
+        recipe,
+        out,
+        lambda: metrics.is_file() and metrics.read_text().count("\n") >= lines,
+        *more,
+        number=number,
     )
 
 

@@ -5,17 +5,19 @@ from pathlib import Path
 
 from tiny_models import Silent
 
-from alignkit import Example, Group, Objective, OnlineObjective
+from alignkit import Example, Group, Objective, Observer, OnlineObjective, Optimizer
 from alignkit.data.loading import Dataset
 from alignkit.data.report import Tally
 from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
 from alignkit.recipe import Training
+from alignkit.registry import Registry
 from alignkit.rewards.kinds import RegisteredReward, WeightedReward
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.folder import StageFolder
 from alignkit.sampler import Sampler, Sampling
 from alignkit.sampling.engine import sample
+from alignkit.training.observing import Observing
 from alignkit.training.rollouts import RolloutSource
 from alignkit.training.sources import fixed_source
 from alignkit.training.trainer import Trainer, TrainingTerm
@@ -97,8 +99,21 @@ class TinyTerms:
         )
         return TrainingTerm(objective, 1.0, source)
 
-    def trainer(self, *terms: TrainingTerm) -> Trainer:
-        """A trainer of the terms."""
+    def trainer(self, *terms: TrainingTerm, observers: Sequence[Observer] = ()) -> Trainer:
+        """A trainer of the terms, with the optimizer that the settings name."""
         return Trainer(
-            self.roles, terms, self.settings, folder=self.folder, display=self.display, seed=self.seed
+            self.roles,
+            terms,
+            self.settings,
+            folder=self.folder,
+            display=self.display,
+            seed=self.seed,
+            optimizer=optimizer_of(self.settings),
+            observing=Observing(observers),
         )
+
+
+def optimizer_of(settings: Training) -> Optimizer:
+    """Make the registered optimizer that the settings name."""
+    (term,) = settings.optimizer
+    return Registry().optimizers.get(term.optimizer)(**term.options)

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from pydantic import Field
 
+from alignkit.api import API_VERSION
 from alignkit.batch import Batch, Pairs, Prompt, Rollouts
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, text_of
@@ -20,6 +21,8 @@ from alignkit.objective import (
     Prompts,
     Stepwise,
 )
+from alignkit.observer import ObservedRollouts, ObservedStage, Observer, Stop
+from alignkit.optimizer import Optimizer, TrainedParameter, parameter_groups
 from alignkit.reward import Engine, Reward, needed_column
 from alignkit.sampler import Drawn, Sampler, Sampling
 from alignkit.signals import Role
@@ -28,6 +31,7 @@ from alignkit.state import State
 __version__ = version("alignkit")
 
 __all__ = [
+    "API_VERSION",
     "Average",
     "BadExample",
     "Batch",
@@ -41,7 +45,11 @@ __all__ = [
     "Loss",
     "Metric",
     "Objective",
+    "ObservedRollouts",
+    "ObservedStage",
+    "Observer",
     "OnlineObjective",
+    "Optimizer",
     "Pairs",
     "Preferences",
     "Prompt",
@@ -54,9 +62,12 @@ __all__ = [
     "Sampling",
     "State",
     "Stepwise",
+    "Stop",
+    "TrainedParameter",
     "UserError",
     "__version__",
     "hookimpl",
     "needed_column",
+    "parameter_groups",
     "text_of",
 ]

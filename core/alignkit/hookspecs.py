@@ -1,4 +1,4 @@
-"""Specifies every hook. Hooks only register; none of them is called while a model trains.
+"""Specifies every hook. Hooks only register; of what they register, observers alone are called at each step.
 
 A plugin is a module with functions marked `@alignkit.hookimpl`. It is found through the entry point group
 `alignkit` of any installed package, or given with `--plugin FILE`. alignkit's own methods register in the
@@ -85,4 +85,28 @@ def register_measures(register: Callable[..., None]) -> None:
     @hookimpl
     def register_measures(register):
         register("words", lambda samples: [...], label="length", unit="words")
+    """
+
+
+@hookspec
+def register_observers(register: Callable[..., None]) -> None:
+    """Call `register(cls)` for each `Observer` class, which looks on while a stage trains, and may end it.
+
+    Recipes name it by `cls.name`, in `observers:`.
+
+    @hookimpl
+    def register_observers(register):
+        register(EarlyStopping)
+    """
+
+
+@hookspec
+def register_optimizers(register: Callable[..., None]) -> None:
+    """Call `register(cls)` for each `Optimizer` class, which makes the optimizer of a training stage.
+
+    Recipes name it by `cls.name`, in `optimizer:`.
+
+    @hookimpl
+    def register_optimizers(register):
+        register(LoraPlus)
     """

@@ -17,9 +17,12 @@ import pluggy
 from pydantic import BaseModel
 
 from alignkit import hookspecs
+from alignkit.api import API_VERSION, require_compatible
 from alignkit.errors import UserError, nearest, raised_at
 from alignkit.measure import Measure, Metric
 from alignkit.objective import DataKind, Objective, OnlineObjective, Prompts, roles_of
+from alignkit.observer import Observer
+from alignkit.optimizer import Optimizer
 from alignkit.recipe.named import Named
 from alignkit.recipe.verbs import RewardTerm, Term
 from alignkit.reward import Reward
@@ -86,12 +89,13 @@ class Shelf:
 
 
 class Registry:
-    """What all plugins registered: `objectives`, `rewards`, `formats`, `models`, `samplers`, `measures`."""
+    """What all plugins registered, on one shelf for each kind."""
 
     def __init__(self, files: list[Path] | None = None) -> None:
         self.objectives, self.rewards = Shelf("objective"), Shelf("reward")
         self.formats, self.models = Shelf("format"), Shelf("model")
         self.samplers, self.measures = Shelf("sampler"), Shelf("measure")
+        self.observers, self.optimizers = Shelf("observer"), Shelf("optimizer")
         self.shelves = (
             self.objectives,
             self.rewards,
@@ -99,6 +103,8 @@ class Registry:
             self.models,
             self.samplers,
             self.measures,
+            self.observers,
+            self.optimizers,
         )
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
@@ -116,16 +122,22 @@ class Registry:
         """
         try:
             module = load()
+            require_compatible(module, f"plugin {name!r} ({source})")
             self.manager.register(module, name=key or name)
             plugin = Plugin(name, source, inspect.getfile(module))
             self._register(plugin, module)
         except UserError:
             raise
         except Exception as error:
+            # What a plugin for a later version imports is missing before anything of it can be read.
+            missing = isinstance(error, ImportError) and error.name in ("alignkit", "alignkit.testing")
             raise UserError(
                 f"plugin {name!r} ({source}) does not load: {type(error).__name__}: {error} "
                 f"({raised_at(error)})",
-                hint="Fix the plugin, or uninstall the package that brings it.",
+                hint=f"This alignkit has version {API_VERSION} of the API: upgrade alignkit, or the plugin, "
+                "whichever is older."
+                if missing
+                else "Fix the plugin, or uninstall the package that brings it.",
             ) from error
         self.plugins.append(plugin)
 
@@ -138,6 +150,8 @@ class Registry:
             "register_models": self._model,
             "register_samplers": self._sampler,
             "register_measures": self._measure,
+            "register_observers": self._observer,
+            "register_optimizers": self._optimizer,
         }
         hooks = {caller.name: caller for caller in self.manager.get_hookcallers(module) or []}
         for name in sorted(hooks.keys() - registers.keys()):
@@ -178,8 +192,16 @@ class Registry:
         self.models.add(plugin, name, locate)
 
     def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
-        require_sampler(cls, plugin)
+        require_named(cls, Sampler, plugin)
         self.samplers.add(plugin, cls.name, cls)
+
+    def _observer(self, plugin: Plugin, cls: type[Observer]) -> None:
+        require_named(cls, Observer, plugin)
+        self.observers.add(plugin, cls.name, cls)
+
+    def _optimizer(self, plugin: Plugin, cls: type[Optimizer]) -> None:
+        require_named(cls, Optimizer, plugin)
+        self.optimizers.add(plugin, cls.name, cls)
 
     def _measure(
         self,
@@ -286,15 +308,17 @@ def require_metrics(cls: type[Objective], label: str) -> None:
             )
 
 
-def require_sampler(cls: Any, plugin: Plugin) -> None:
-    """Refuse a class that could not sample."""
-    if not (isinstance(cls, type) and issubclass(cls, Sampler)):
+def require_named(cls: Any, base: type, plugin: Plugin) -> None:
+    """Refuse what is not a subclass of `base` with a name."""
+    kind = base.__name__.lower()
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        article = "an" if kind[0] in "aeiou" else "a"
         raise UserError(
-            f"plugin {plugin.name!r} registers {cls!r} as a sampler; a subclass of "
-            "alignkit.Sampler is expected"
+            f"plugin {plugin.name!r} registers {cls!r} as {article} {kind}; a subclass of "
+            f"alignkit.{base.__name__} is expected"
         )
     if not isinstance(getattr(cls, "name", None), str):
-        raise UserError(f'sampler {cls.__name__} of plugin {plugin.name!r} has no name; add `name = "…"`')
+        raise UserError(f'{kind} {cls.__name__} of plugin {plugin.name!r} has no name; add `name = "…"`')
 
 
 def _import_file(path: Path) -> Any:

@@ -1,8 +1,8 @@
 """Measures alignkit beside TRL: each run a process of its own, the two sides in turn; prints ratios of
 medians with their spread.
 
-    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles vocabulary] [--repeats
-    3] [--json FILE]
+    python tests/benchmarks/bench.py [--work dpo dpo-cached reward sft rloo ppo group-cost roles vocabulary]
+    [--repeats 3] [--json FILE]
 
 Model: the bundled one in NF4, LoRA r = 16 on all linear layers, AdamW, 4 pairs (8 demonstrations) a step, at
 most 512 tokens; rloo: 8 prompts × 4 samples of 64 tokens a step, rewarded by `sentiment`; ppo: 32 samples of

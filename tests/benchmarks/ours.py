@@ -36,6 +36,7 @@ from alignkit.registry import Registry
 from alignkit.run.folder import StageFolder
 from alignkit.training.sources import fixed_source
 from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit_adamw import AdamW
 
 OBJECTIVES = {
     "dpo": ("dpo", {"beta": BETA}),
@@ -109,7 +110,7 @@ def main() -> None:
             note=display.note,
         )
         term = TrainingTerm(objective, 1.0, source)
-        trainer = Trainer(roles, [term], settings, folder=place, display=display, seed=0)
+        trainer = Trainer(roles, [term], settings, folder=place, display=display, seed=0, optimizer=AdamW())
         if objective.reads:  # warm up, as the steps do that are left out of the timing
             budget = forward_budget(args.tokens)
             compute_signals(roles, groups[: size.groups], sorted(objective.reads), budget)

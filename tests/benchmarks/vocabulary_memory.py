@@ -1,4 +1,4 @@
-"""What a function over the vocabulary holds: peak memory and time beside full logits, for growing vocabularies.
+"""What a function over the vocabulary holds: peak memory and time beside those of full logits.
 
 One forward and backward pass of KL(reference ‖ policy) at 512 tokens, hidden size 576, each measurement in a
 process of its own. Memory is the peak of the process less what it held before. The last line is JSON.

@@ -48,6 +48,20 @@ def test_objectives_and_rewards_are_listed_with_their_options(alignkit):
     assert "beta" in alignkit("explain", "stages.any.train.dpo.beta")[0]
 
 
+def test_optimizers_and_observers_are_listed_with_their_options(alignkit):
+    out, _ = alignkit("explain", "training.optimizer")
+    assert "\n  type     optimizer or {optimizer: options}\n  default  adamw\n" in out
+    assert "\n    ratio: number = 16 (more than 0)" in out
+    out, _ = alignkit("explain", "training.observers.early-stopping")
+    assert "\n  patience: whole number = 3 (at least 1)" in out
+
+
+def test_a_rate_or_rates_role_by_role_are_told(alignkit):
+    lines = alignkit("explain", "training.learning_rate")[0].splitlines()
+    assert "  type     number or mapping" in lines
+    assert "  bounds   more than 0" in lines
+
+
 def test_a_key_of_several_verbs_is_explained_for_each(alignkit):
     out, _ = alignkit("explain", "stages.any.on")
     titles = [line for line in out.splitlines() if line and not line.startswith(" ")]

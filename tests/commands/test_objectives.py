@@ -17,3 +17,13 @@ def test_one_objective_is_shown_with_its_data_roles_and_options(alignkit):
 
 def test_an_unknown_objective_is_told_with_the_nearest(alignkit):
     assert "Did you mean 'dpo'" in alignkit("objectives", "dpoo", code=2)[1]
+
+
+def test_optimizers_and_observers_are_listed_with_their_source_and_shown_with_their_options(alignkit):
+    out, _ = alignkit("objectives")
+    assert out.index("\nOptimizers:\n") < out.index("\nlora-plus ") < out.index("\nObservers:\n")
+    (line,) = (line for line in out.splitlines() if line.startswith("early-stopping "))
+    assert "metric has not improved" in line
+    assert line.endswith("(alignkit 0.1.0)")
+    assert "  ratio: number = 16 (more than 0)  " in alignkit("objectives", "lora-plus")[0]
+    assert "  patience: whole number = 3 " in alignkit("objectives", "early-stopping")[0]

@@ -86,9 +86,7 @@ def test_a_role_that_follows_obeys_the_recurrence(rate, every):
         shake(roles, "policy", seed=step)
         roles.follow(step)
         if step % every == 0:
-            by_hand = {
-                key: (1 - rate) * old + rate * policy[key].detach() for key, old in by_hand.items()
-            }
+            by_hand = {key: (1 - rate) * old + rate * policy[key].detach() for key, old in by_hand.items()}
         for key, expected in by_hand.items():
             torch.testing.assert_close(reference[f"reference/{key}"].data, expected, atol=1e-6, rtol=1e-6)
     assert not any(parameter.requires_grad for parameter in reference.values())
@@ -103,6 +101,8 @@ def test_a_role_reads_the_completions_under_another_prompt():
     found = compute_signals(roles, groups, ["policy", "teacher"], 50)
     alone = tiny_roles()
     alone.add("policy", trainable=False)
-    torch.testing.assert_close(found["teacher_logps"], compute_signals(alone, hinted, ["policy"], 50)["logps"])
+    torch.testing.assert_close(
+        found["teacher_logps"], compute_signals(alone, hinted, ["policy"], 50)["logps"]
+    )
     torch.testing.assert_close(found["logps"], compute_signals(alone, GROUPS, ["policy"], 50)["logps"])
     assert not torch.allclose(found["teacher_logps"], found["logps"], atol=1e-2)

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Optional, Union
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from alignkit.recipe.annotations import element_in, members, model_in
+from alignkit.recipe.annotations import constraints, element_in, members, model_in
 
 
 class Some(BaseModel):
@@ -17,6 +17,13 @@ def test_the_members_of_a_union_are_told_without_none():
     assert members(Optional[Some]) == [Some]  # noqa: UP045
     assert members(int) == [int]
     assert members(Annotated[int | str, "told"]) == [int, str]
+
+
+def test_bounds_of_a_unions_members_are_found():
+    positive = Annotated[float, Field(gt=0)]
+    assert members(positive | dict[str, positive]) == [float, dict[str, positive]]
+    assert [limit.gt for limit in constraints(positive | dict[str, positive])] == [0]
+    assert constraints(positive) == []
 
 
 def test_a_model_is_found_with_or_without_none():

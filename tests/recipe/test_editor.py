@@ -18,6 +18,9 @@ GOOD = [
     {"train": "ppo", "on": "x", "reward": "length", "held_out": "val.jsonl"},
     {"train": "ppo", "on": "x", "reward": ["length", {"judge": {"weight": 2}}], "watch": []},
     {"train": "ppo", "on": "x", "reward": {"length": {"unit": "words", "standardize": True}, "judge": None}},
+    {"train": "dpo", "on": "x", "optimizer": "muon", "learning_rate": {"policy": 0.1}},
+    {"train": "dpo", "on": "x", "optimizer": {"lora-plus": {"ratio": 2}}, "observers": "early-stopping"},
+    {"train": "dpo", "on": "x", "observers": ["early-stopping", {"kl-alarm": {"limit": 2}}]},
     {"sample": "base", "on": "x", "top_k": 5, "stop": ["a"]},
     {"label": "x", "by": "length"},
     {"evaluate": "base", "on": "x"},
@@ -32,6 +35,9 @@ BAD = [
     {"train": "dpo", "on": "x", "stepz": 1},
     {"train": {"dpo": 3}, "on": "x"},
     {"train": {"dpo": {"weight": 0}}, "on": "x"},
+    {"train": "dpo", "on": "x", "learning_rate": 0},
+    {"train": "dpo", "on": "x", "learning_rate": {"policy": 0}},
+    {"train": "dpo", "on": "x", "optimizer": ["muon"]},
     {"train": "ppo", "on": "x", "reward": 3},
     {"train": "ppo", "on": "x", "held_out": {"pth": "val.jsonl"}},
     {"sample": "base", "on": "x", "weights": "fast"},
@@ -93,6 +99,8 @@ def test_what_alignkit_refuses_is_invalid(is_valid, stage):
     [
         {"train": "dpoo", "on": "x"},
         {"train": {"dpo": {"bta": 0.1}}, "on": "x"},
+        {"train": "dpo", "on": "x", "optimizer": "adam"},
+        {"train": "dpo", "on": "x", "observers": {"kl-alarm": {"limt": 1}}},
         {"train": "ppo", "on": "x", "reward": {"length": {"units": "words"}}},
         {"train": "ppo", "on": "x", "reward": {"judge": {"unit": "words"}}},
     ],
@@ -105,6 +113,7 @@ def test_names_and_options_that_no_plugin_registers_are_invalid(is_valid, stage)
 def test_the_schema_says_what_it_is_and_describes_every_key(schema):
     assert schema["$schema"] == DIALECT
     assert find(schema, "training", "max_length")["minimum"] == 8
+    assert schema["$defs"]["Training"]["properties"]["optimizer"]["default"] == "adamw"
     bare = [
         f"{name}.{key}"
         for name, definition in schema["$defs"].items()

@@ -81,3 +81,17 @@ def test_a_bad_override_is_refused(override, words):
 def test_a_file_without_keys_takes_no_override():
     with pytest.raises(UserError, match="the recipe is not a mapping"):
         apply_override(None, "name=x")
+
+
+def test_a_name_is_written_out_where_an_option_of_it_is_set_and_data_of_any_name_is_a_path():
+    raw = {"training": {"optimizer": "adamw", "observers": "early-stopping"}, "data": {"train": "a.jsonl"}}
+    apply_override(raw, "training.optimizer.adamw.beta1=0.5")
+    apply_override(raw, "training.observers.early-stopping.patience=2")
+    apply_override(raw, "data.train.limit=3")
+    assert raw == {
+        "training": {
+            "optimizer": {"adamw": {"beta1": 0.5}},
+            "observers": {"early-stopping": {"patience": 2}},
+        },
+        "data": {"train": {"path": "a.jsonl", "limit": 3}},
+    }

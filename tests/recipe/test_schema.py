@@ -40,6 +40,24 @@ def test_shared_settings_hold_where_a_stage_sets_none(edited):
     assert parse_recipe(GOOD).stages["dpo"].steps is None
 
 
+def test_a_shared_optimizer_with_options_and_shared_observers_hold_too():
+    shared = {"optimizer": {"lora-plus": {"ratio": 8}}, "observers": ["early-stopping"]}
+    one = parse_stage("one", {"train": "sft", "on": "x"}, shared)
+    other = parse_stage("other", {"train": "sft", "on": "x", "optimizer": "muon", "observers": []}, shared)
+    assert (one.optimizer[0].optimizer, one.optimizer[0].options) == ("lora-plus", {"ratio": 8})
+    assert one.observers[0].observer == "early-stopping"
+    assert (other.optimizer[0].optimizer, other.observers) == ("muon", ())
+    whole = parse_recipe(
+        {
+            "name": "x",
+            "data": {"x": "x.jsonl"},
+            "training": shared,
+            "stages": {"one": {"train": "sft", "on": "x"}},
+        }
+    )
+    assert whole.stages["one"] == one
+
+
 def test_a_stages_sampling_is_laid_over_the_shared_one_setting_by_setting():
     stage = parse_stage(
         "online",

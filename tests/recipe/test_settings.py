@@ -5,7 +5,9 @@ from dataclasses import fields
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from alignkit import UserError
 from alignkit.recipe import DataEntry, Drawing, Recipe, Sample, Training
+from alignkit.recipe.mistakes import validate
 from alignkit.recipe.settings import Lora, Model, Section, shorthand
 from alignkit.sampler import Sampling
 
@@ -131,3 +133,26 @@ def test_a_reason_to_refuse_whole_layers_is_no_setting():
 )
 def test_settings_for_which_peft_computes_the_adapters_are_named(lora, slower_by):
     assert Lora(**lora).slower_by == slower_by
+
+
+def test_a_learning_rate_is_one_number_or_one_for_each_role():
+    assert Training(learning_rate=0.1).rates(["policy", "value"]) == {"policy": 0.1, "value": 0.1}
+    both = Training(learning_rate={"policy": 0.1, "value": 0.2})
+    assert both.rates(["value", "policy"]) == {"value": 0.2, "policy": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "words"),
+    [
+        ({"learning_rate": 0}, "training.learning_rate", "greater than 0, found 0"),
+        ({"learning_rate": {"policy": -1}}, "training.learning_rate.policy", "greater than 0, found -1"),
+        ({"optimizer": ["adamw"]}, "training.optimizer", "the name of one optimizer, or {name: options}"),
+        ({"optimizer": {"adamw": {}, "muon": {}}}, "training.optimizer", "the name of one optimizer"),
+        ({"observers": 3}, "training.observers", "the name of an observer"),
+    ],
+)
+def test_rates_optimizers_and_observers_of_other_forms_are_refused_where_they_stand(raw, where, words):
+    with pytest.raises(UserError) as caught:
+        validate(Training, raw, "training")
+    assert caught.value.where == where
+    assert words in str(caught.value)

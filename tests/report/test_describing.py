@@ -52,6 +52,13 @@ def test_a_summary_begins_with_the_steps_and_the_loss_and_leaves_details_to_the_
     )
 
 
+def test_a_summary_tells_what_ended_the_stage_early(tmp_path):
+    stopped = {"step": 40, "steps": 90, "by": "kl-alarm", "reason": "objective/kl is 5, above 4"}
+    write_stage(tmp_path, "policy", "train", summary={"steps": 40, "stopped": stopped})
+    (stage,) = read_run(tmp_path).stages
+    assert summary_line(stage) == "steps 40, stopped by kl-alarm: objective/kl is 5, above 4"
+
+
 def test_the_pace_is_the_median_speed_and_the_highest_memory():
     steps = [{"tokens_per_second": speed, "memory_gb": speed / 100} for speed in (100.0, 300.0, 200.0)]
     assert pace(make_record(*steps)) == "3 steps done, median 200 tokens per second, peak memory 3 GB"

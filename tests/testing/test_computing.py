@@ -16,7 +16,10 @@ LOSSES = {
     ),
     "a negative weight": (lambda b: Loss(-b.logps, -1.0 * b.mask), "negative"),
     "terms that are not finite": (lambda b: Loss(summed(b).log()), "terms have a number that is not finite"),
-    "a metric that is a number": (lambda b: Loss(-summed(b), metrics={"length": 3.0}), "'length' is float; expected a tensor"),
+    "a metric that is a number": (
+        lambda b: Loss(-summed(b), metrics={"length": 3.0}),
+        "'length' is float; expected a tensor",
+    ),
     "a metric that is not finite": (
         lambda b: Loss(-summed(b), metrics={"ratio": summed(b).log()}),
         "'ratio' has a number that is not finite",

@@ -96,6 +96,10 @@ def test_a_mistake_in_another_method_is_told_too():
 def test_a_metric_beside_weighted_terms_of_another_shape_names_its_weights():
     weight, values = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0])
     loss = Loss(values, weight, {"same": values, "own": Average(values), "tokens": Average(-BATCH.logps)})
-    assert {name: one.sums()[1] for name, one in loss.averages().items()} == {"same": 4, "own": 2, "tokens": 6}
+    assert {name: one.sums()[1] for name, one in loss.averages().items()} == {
+        "same": 4,
+        "own": 2,
+        "tokens": 6,
+    }
     with pytest.raises(UserError, match=r"'m' has the shape \(2, 3\)(.|\n)*Average\(values, weight\)"):
         Loss(values, weight, {"m": BATCH.logps}).averages()

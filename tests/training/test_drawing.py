@@ -138,7 +138,9 @@ def test_a_bound_that_is_met_is_told_and_the_batch_is_smaller(tmp_path):
 
     one = trainer(tmp_path, Picky(samples_per_prompt=2), steps=1)
     one.run()
-    accepted = sum(len(one.terms[0].source.groups[i].prompt) == 1 for i in range(len(one.terms[0].source.groups)))
+    accepted = sum(
+        len(one.terms[0].source.groups[i].prompt) == 1 for i in range(len(one.terms[0].source.groups))
+    )
     assert 0 < accepted < 3
     (note,) = [note for note in one.display.notes if "batch 1" in note]
     assert f"has {accepted} of 3 prompts: dynamic accepted no more" in note

@@ -46,7 +46,11 @@ def test_of_several_losses_each_is_divided_by_its_own_weight(scale):
     gradient = StepGradient({"w": weight}, scale)
     for slope in (3.0, 5.0):
         gradient.add(
-            [Loss(slope * weight), Loss(weight.square(), torch.tensor([4.0]), factor=0.5), Loss(torch.zeros(0))]
+            [
+                Loss(slope * weight),
+                Loss(weight.square(), torch.tensor([4.0]), factor=0.5),
+                Loss(torch.zeros(0)),
+            ]
         )
     assert gradient.close_term(0.25) == 2 + 8
     # ¼ · ((3 + 5)/2 + ½ · (4·4 + 4·4)/8)

@@ -20,7 +20,9 @@ class Online(OnlineObjective):
 
 def rollouts(**signals):
     known = {"logps": -MASK.float(), "values": MASK.float(), "reference_logps": -MASK.float()}
-    return Rollouts(torch.ones(2, 2, dtype=torch.long), MASK, torch.tensor([0, 1]), signals={**known, **signals})
+    return Rollouts(
+        torch.ones(2, 2, dtype=torch.long), MASK, torch.tensor([0, 1]), signals={**known, **signals}
+    )
 
 
 def test_signals_that_trained_roles_compute_anew_are_left_out_and_logps_are_called_old():

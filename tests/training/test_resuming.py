@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from tiny_training import optimizer_of
 from torch import nn
 
-from alignkit import Objective, Preferences, UserError
+from alignkit import Objective, Observer, Preferences, UserError
 from alignkit.recipe import Training
+from alignkit.training.observing import Observing, Stopped
 from alignkit.training.optimization import make_optimizer
-from alignkit.training.resuming import Resumed, resume_training, save_training
+from alignkit.training.resuming import Reached, TrainingState, resume_training, save_training
+
+SETTINGS = Training(warmup=0, schedule="constant")
 
 
 class Remembers(Objective):
@@ -15,42 +19,50 @@ class Remembers(Objective):
     data = Preferences
 
 
-def parts():
+class Watches(Observer):
+    name = "watches"
+
+
+def fresh():
     parameters = {"policy/w": nn.Parameter(torch.tensor([1.0, 2.0]))}
-    return parameters, make_optimizer(list(parameters.values()), Training()), [Remembers()]
+    optimizer = make_optimizer(optimizer_of(SETTINGS), parameters, SETTINGS)
+    return TrainingState(parameters, optimizer, [Remembers()], Observing([Watches()]))
+
+
+def step(state, gradient):
+    state.parameters["policy/w"].grad = torch.tensor(gradient)
+    state.optimizer.step(SETTINGS, 0, 9)
 
 
 def test_weights_moments_states_and_held_out_metrics_come_back(tmp_path):
-    parameters, optimizer, objectives = parts()
-    parameters["policy/w"].grad = torch.tensor([1.0, -1.0])
-    optimizer.step()
-    objectives[0].state["mean"] = 0.5
-    kept = save_training(
-        tmp_path, 3, parameters, optimizer, objectives, {"held_out/loss": 0.25}, keep=1, updates=2
-    )
-    assert kept == 3
-    again, other, fresh = parts()
-    assert resume_training(tmp_path, again, other, fresh, pytest.fail) == Resumed(
-        3, {"held_out/loss": 0.25}, 2
-    )
-    assert torch.equal(again["policy/w"], parameters["policy/w"])
-    assert fresh[0].state == {"mean": 0.5}
-    for weight, one in ((parameters["policy/w"], optimizer), (again["policy/w"], other)):
-        weight.grad = torch.tensor([0.5, 0.5])
-        one.step()
-    assert torch.equal(again["policy/w"], parameters["policy/w"])
+    state = fresh()
+    step(state, [1.0, -1.0])
+    state.objectives[0].state["mean"] = 0.5
+    state.observing.observers[0].state["best"] = 0.1
+    state.observing.stopped = Stopped(3, 9, "watches", "enough")
+    reached = Reached(3, {"held_out/loss": 0.25}, {"loss": 0.3})
+    assert save_training(tmp_path, state, reached, keep=1) == 3
+    again = fresh()
+    assert resume_training(tmp_path, again, pytest.fail) == reached
+    assert torch.equal(again.parameters["policy/w"], state.parameters["policy/w"])
+    assert again.objectives[0].state == {"mean": 0.5}
+    assert again.observing.states == {"watches": {"best": 0.1}}
+    assert again.observing.stopped == state.observing.stopped
+    for one in (state, again):
+        step(one, [0.5, 0.5])
+    assert torch.equal(again.parameters["policy/w"], state.parameters["policy/w"])
 
 
 def test_without_a_checkpoint_training_begins_at_step_0(tmp_path):
-    assert resume_training(tmp_path, *parts(), pytest.fail) == Resumed(0, {}, 0)
+    assert resume_training(tmp_path, fresh(), pytest.fail) == Reached(0, {}, None)
 
 
-def test_a_state_that_no_checkpoint_can_carry_is_refused(tmp_path):
-    parameters, optimizer, objectives = parts()
-    objectives[0].state["mean"] = 0.5
-    with pytest.raises(UserError, match=r"state\['mean'\] is a Tensor; checkpoints hold numbers"):
-        objectives[0].state["mean"] = torch.zeros(1)  # type: ignore[assignment]
-    save_training(tmp_path, 1, parameters, optimizer, objectives, {}, keep=1, updates=1)
-    fresh = [Remembers()]
-    resume_training(tmp_path, parameters, optimizer, fresh, pytest.fail)
-    assert fresh[0].state == {"mean": 0.5}
+@pytest.mark.parametrize("owner", ["objective 'remembers'", "observer 'watches'"])
+def test_a_state_that_no_checkpoint_can_carry_is_refused(tmp_path, owner):
+    state = fresh()
+    found = state.objectives[0] if owner.startswith("objective") else state.observing.observers[0]
+    found.state["mean"] = torch.zeros(1)  # type: ignore[assignment]
+    with pytest.raises(UserError, match="it keeps 'mean' in its state, a Tensor") as caught:
+        save_training(tmp_path, state, Reached(1), keep=1)
+    assert caught.value.where == owner
+    assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ def explain(
 
     A key that several verbs have is explained for each. The verb may stand for the name: stages.sample.on.
 
-    Options of objectives and rewards are keys too: stages.NAME.train.OBJECTIVE.OPTION.
+    Options of plugins are keys too: stages.NAME.train.OBJECTIVE.OPTION, training.optimizer.OPTIMIZER.OPTION.
     """
     from alignkit.recipe.keys import find_keys, recipe_keys
     from alignkit.registry import Registry

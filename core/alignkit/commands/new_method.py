@@ -9,6 +9,8 @@ Deviations: name each place where the code differs from the paper, and say why.
 
 from alignkit import Batch, Field, Loss, Metric, Objective, Preferences, hookimpl
 
+alignkit_api = "1.0"  # the version of alignkit's API for which this is written
+
 
 class NewMethod(Objective):
     """Describe it in one line for `alignkit objectives` (authors, year, arXiv number, equation)."""

@@ -1,7 +1,15 @@
 """The recipe: a YAML file and its schema. It is validated before anything heavy loads."""
 
 from alignkit.recipe.schema import Recipe, load_recipe, parse_recipe
-from alignkit.recipe.settings import DataEntry, Drawing, Lora, Model, Training
+from alignkit.recipe.settings import (
+    DataEntry,
+    Drawing,
+    Lora,
+    Model,
+    ObserverTerm,
+    OptimizerTerm,
+    Training,
+)
 from alignkit.recipe.verbs import (
     BASE,
     VERBS,
@@ -26,6 +34,8 @@ __all__ = [
     "Label",
     "Lora",
     "Model",
+    "ObserverTerm",
+    "OptimizerTerm",
     "Recipe",
     "RewardTerm",
     "Sample",

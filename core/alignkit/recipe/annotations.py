@@ -6,15 +6,28 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 
 def members(annotation: Any) -> list[Any]:
     """Return the types of a union without None. Any other type is returned alone."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation = _bare(annotation)
     if get_origin(annotation) not in (Union, UnionType):
         return [annotation]
-    return [member for member in get_args(annotation) if member is not NoneType]
+    return [_bare(member) for member in get_args(annotation) if member is not NoneType]
+
+
+def constraints(annotation: Any) -> list[Any]:
+    """Return what pydantic's fields say of the members of a union, such as the bounds of a number."""
+    annotation = _bare(annotation)
+    if get_origin(annotation) not in (Union, UnionType):
+        return []
+    notes = [note for member in get_args(annotation) for note in getattr(member, "__metadata__", ())]
+    return [limit for note in notes if isinstance(note, FieldInfo) for limit in note.metadata]
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

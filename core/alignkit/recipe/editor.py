@@ -13,6 +13,7 @@ from alignkit.recipe.annotations import model_in
 from alignkit.recipe.named import Named
 from alignkit.recipe.repeat import Block
 from alignkit.recipe.schema import Recipe
+from alignkit.recipe.settings import ObserverTerm, OptimizerTerm
 from alignkit.recipe.verbs import VERBS, RewardTerm, Target, Term
 from alignkit.registry import Registry, Shelf
 
@@ -35,14 +36,16 @@ class _Generator(GenerateJsonSchema):
 
 
 def recipe_schema(registry: Registry) -> dict[str, Any]:
-    """Return the JSON schema of recipes, with the registered objectives and rewards and their options.
+    """Return the JSON schema of recipes, with all that is registered and its options.
 
     It accepts the short forms that recipes use. It also accepts some mistakes: for example, it does not know
     whether a stage that is named exists.
     """
     stages = (*VERBS.values(), Block)
-    models = [*_models(registry.objectives), *_models(registry.rewards)]
-    wanted = dict.fromkeys([Recipe, *stages, Term, RewardTerm, Target, *models])
+    shelves = (registry.objectives, registry.rewards, registry.observers, registry.optimizers)
+    models = [model for shelf in shelves for model in _models(shelf)]
+    named = (Term, RewardTerm, Target, ObserverTerm, OptimizerTerm)
+    wanted = dict.fromkeys([Recipe, *stages, *named, *models])
     references, made = models_json_schema(
         [(cls, "validation") for cls in wanted], schema_generator=_Generator
     )
@@ -53,6 +56,8 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
     definitions.let_names_stand(Term, registry.objectives, others=False, lists=False)
     definitions.let_names_stand(RewardTerm, registry.rewards)
     definitions.let_names_stand(Target)
+    definitions.let_names_stand(ObserverTerm, registry.observers, others=False)
+    definitions.let_names_stand(OptimizerTerm, registry.optimizers, others=False, lists=False)
     root = definitions.references[Recipe]
     return {"$schema": DIALECT, "title": "alignkit recipe", **root, "$defs": definitions.schemas}
 
@@ -107,6 +112,8 @@ class _Definitions:
                     for key in ("type", "items", "minItems"):
                         field.pop(key, None)
                     field |= self.references[cls]
+                    if field.get("default"):
+                        field["default"] = field["default"][0][cls.named]
 
     def _with_options(self, item: Any, settings: dict[str, Any]) -> dict[str, Any]:
         """Return the schema of the options of something registered: its own, and the recipe's settings."""

@@ -10,6 +10,9 @@ from alignkit.errors import UserError
 SECTIONS = ("model", "data", "training", "stages")
 """The keys of a recipe that are mappings and have no short form."""
 
+NAMED = ("train", "optimizer", "observers")
+"""The keys whose short form is the name of something that a plugin registers."""
+
 
 def read_yaml(path: Path) -> Any:
     """Read a file as YAML 1.2: `on` is a word, and 1e-5 is a number.
@@ -46,7 +49,7 @@ def apply_override(raw: Any, override: str) -> None:
         if place.get(key) is None:
             place[key] = {}
         elif isinstance(place[key], str) and key not in SECTIONS:
-            place[key] = _written_out(key, place[key])
+            place[key] = _written_out(key, place[key], of_data=parents[0] == "data")
         place = place[key]
     _require_mapping(place, path, parents)
     place[last] = value
@@ -68,12 +71,13 @@ def _split(override: str) -> tuple[str, Any]:
         raise UserError(f"the value {text!r} is not valid YAML", where=path) from error
 
 
-def _written_out(key: str, short: str) -> dict[str, Any]:
+def _written_out(key: str, short: str, *, of_data: bool) -> dict[str, Any]:
     """Return the long form of a value.
 
-    `train: name` means `train: {name: {}}`, and `x: file` means `x: {path: file}`.
+    `train: name` means `train: {name: {}}`, and `x: file` means `x: {path: file}`. of_data: the key is the
+    name of data, which may be called `train` too.
     """
-    return {short: {}} if key == "train" else {"path": short}
+    return {short: {}} if key in NAMED and not of_data else {"path": short}
 
 
 def _require_mapping(place: Any, path: str, keys: list[str]) -> None:

@@ -14,7 +14,7 @@ from alignkit.recipe.annotations import element_in, members, model_in
 from alignkit.recipe.named import Named
 from alignkit.recipe.repeat import Block
 from alignkit.recipe.schema import Recipe
-from alignkit.recipe.settings import DataEntry, Drawing, Training
+from alignkit.recipe.settings import DataEntry, Drawing, ObserverTerm, OptimizerTerm, Training
 from alignkit.recipe.verbs import VERBS, RewardTerm, Term
 from alignkit.recipe.wording import bounds_in_words, default_in_words, type_in_words
 from alignkit.registry import Registry
@@ -49,7 +49,7 @@ class Key:
 
 
 def recipe_keys(registry: Registry) -> tuple[Key, ...]:
-    """Return the keys at the top of a recipe, with those of the registered objectives and rewards below."""
+    """Return the keys at the top of a recipe, with the options of all that is registered below."""
     return _Lister(registry).fields(Recipe.model_fields, "")
 
 
@@ -95,6 +95,8 @@ class _Lister:
         self.registered: Mapping[type[Named], Mapping[str, Any]] = {
             Term: registry.objectives.items,
             RewardTerm: registry.rewards.items,
+            ObserverTerm: registry.observers.items,
+            OptimizerTerm: registry.optimizers.items,
         }
 
     def fields(self, fields: Mapping[str, FieldInfo], path: str) -> tuple[Key, ...]:

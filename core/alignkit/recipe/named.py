@@ -6,18 +6,20 @@ from typing import Any, ClassVar
 
 from pydantic.fields import FieldInfo
 
-from alignkit.recipe.settings import Section
+from alignkit.recipe.section import Section
 
 
 class Named(Section):
     """A name with its options. A recipe writes `NAME`, `{NAME: {option: value}}`, or a list of either.
 
-    named: the field that takes the name. kind: what is named, for messages. Where a subclass has a field
-    `options`, it takes the options for which the subclass has no field: a plugin defines them.
+    named: the field that takes the name. kind: what is named, for messages. several: how more than one is
+    written, for people; empty where there may be only one. Where a subclass has a field `options`, it takes
+    the options for which the subclass has no field: a plugin defines them.
     """
 
     named: ClassVar[str]
     kind: ClassVar[str]
+    several: ClassVar[str] = "a list of these"
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:

@@ -13,7 +13,8 @@ from alignkit.errors import UserError, nearest
 from alignkit.recipe.file import apply_override, read_yaml
 from alignkit.recipe.mistakes import validate
 from alignkit.recipe.repeat import unroll
-from alignkit.recipe.settings import DataEntry, Model, Section, Training, shorthand
+from alignkit.recipe.section import Section
+from alignkit.recipe.settings import DataEntry, Model, Training, shorthand
 from alignkit.recipe.verbs import BASE, VERBS, StageSettings, Train
 
 PathAlone = Annotated[str, Field(pattern=r"[/.]")]
@@ -68,7 +69,7 @@ def parse_recipe(raw: Any, source: str = "recipe") -> Recipe:
         raise UserError(f"a recipe is a mapping of keys, found {type(raw).__name__}", where=source)
     recipe = validate(Recipe, raw, "")
     _check_name(recipe.name, "name")
-    shared = recipe.training.model_dump(exclude_unset=True)
+    shared = raw.get("training") or {}  # as it is written: each stage reads it for itself
     stages = {name: parse_stage(name, stage, shared) for name, stage in unroll(recipe.stages).items()}
     if not stages:
         raise UserError("a recipe needs at least one stage", where="stages")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from alignkit.recipe.initializations import known
+from alignkit.recipe.named import Named
+from alignkit.recipe.section import Section
 from alignkit.sampler import LEAST_TEMPERATURE, Sampling
-
-
-class Section(BaseModel):
-    """A mapping of a recipe. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Lora(Section):
@@ -237,11 +234,50 @@ class Drawing(Section):
         return Sampling(per_prompt=per_prompt, seed=seed, batch_size=batch_size, **drawing)
 
 
+class OptimizerTerm(Named):
+    """The optimizer of a training stage with its options."""
+
+    named: ClassVar[str] = "optimizer"
+    kind: ClassVar[str] = "an optimizer"
+    several: ClassVar[str] = ""
+
+    optimizer: str = Field(description="name of a registered optimizer")
+    options: dict[str, Any] = Field(default={}, description="options of the optimizer")
+
+    @classmethod
+    def read(cls, raw: Any) -> Any:
+        """Return the fields of the one optimizer in `raw`. Raises ValueError for several, and for none."""
+        found = super().read(raw)
+        if isinstance(raw, list) or len(found) != 1:
+            raise ValueError("give the name of one optimizer, or {name: options}")
+        return found
+
+
+class ObserverTerm(Named):
+    """An observer of a training stage with its options."""
+
+    named: ClassVar[str] = "observer"
+    kind: ClassVar[str] = "an observer"
+
+    observer: str = Field(description="name of a registered observer")
+    options: dict[str, Any] = Field(default={}, description="options of the observer")
+
+
+Rate = Annotated[float, Field(gt=0)]
+Rates = Annotated[
+    Annotated[Rate, Tag("number")] | Annotated[dict[str, Rate], Tag("mapping")],
+    Discriminator(lambda raw: "mapping" if isinstance(raw, dict) else "number"),
+]
+"""A learning rate, or one for each role. The tags make a mistake in one of them name its key."""
+
+
 class Training(Section):
     """The settings of training stages. `training:` sets them for all of them."""
 
-    learning_rate: float = Field(
-        default=1e-4, gt=0, description="the highest learning rate, which is reached after the warm-up"
+    learning_rate: Rates = Field(
+        default=1e-4,
+        description="the highest learning rate, which is reached after the warm-up; or {role: rate} with a "
+        "rate for each trained role",
     )
     batch_size: int = Field(default=16, ge=1, description="prompts per batch, each with all its completions")
     epochs: float = Field(
@@ -262,11 +298,14 @@ class Training(Section):
         ge=0,
         description="steps in which the learning rate rises: below 1 a share of all steps, else a number",
     )
-    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = Field(
-        default="adamw",
-        description="AdamW with 32-bit state, 8-bit state, or 8-bit state in paged CUDA memory",
+    optimizer: Annotated[tuple[OptimizerTerm, ...], BeforeValidator(OptimizerTerm.read)] = Field(
+        default=(OptimizerTerm(optimizer="adamw"),), description="what updates the weights, with its options"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="share of each weight, times the learning rate, that a step takes away from it",
+    )
     max_grad_norm: float = Field(
         default=1.0,
         gt=0,
@@ -311,3 +350,12 @@ class Training(Section):
         default=[],
         description="trackers of accelerate that receive the metrics, such as tensorboard or wandb",
     )
+    observers: Annotated[tuple[ObserverTerm, ...], BeforeValidator(ObserverTerm.read)] = Field(
+        default=(), description="what looks on while the stage trains, and may end it early"
+    )
+
+    def rates(self, roles: Iterable[str]) -> dict[str, float]:
+        """Return the highest learning rate of each of the roles, for which the recipe has one."""
+        if isinstance(self.learning_rate, dict):
+            return {role: self.learning_rate[role] for role in roles}
+        return dict.fromkeys(roles, self.learning_rate)

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from alignkit.recipe.named import Named
-from alignkit.recipe.settings import Drawing, Section, Training
+from alignkit.recipe.section import Section
+from alignkit.recipe.settings import Drawing, Training
 
 BASE = "base"
 """Stands for the base model as it is, in the place of a stage."""
@@ -53,6 +54,7 @@ class Term(Named):
 
     named: ClassVar[str] = "objective"
     kind: ClassVar[str] = "an objective"
+    several: ClassVar[str] = "several in one mapping"
 
     objective: str = Field(description="name of a registered objective")
     options: dict[str, Any] = Field(default={}, description="options of the objective")

@@ -8,9 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from alignkit.recipe.annotations import element_in, members, model_in
+from alignkit.recipe.annotations import constraints, element_in, members, model_in
 from alignkit.recipe.named import Named
-from alignkit.recipe.verbs import Term
 
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "none"}
 BOUNDS = {
@@ -39,14 +38,16 @@ def default_in_words(info: FieldInfo) -> str:
         return {None: "none", True: "true", False: "false"}[info.default]
     if isinstance(info.default, float):
         return f"{info.default:g}"
+    if isinstance(info.default, tuple) and info.default and isinstance(info.default[0], Named):
+        return ", ".join(getattr(term, term.named) for term in info.default)
     return str(info.default) if info.default not in ("", (), [], {}) else "empty"
 
 
 def bounds_in_words(info: FieldInfo) -> str:
-    """Write the bounds of a number, or of a length."""
+    """Write the bounds of a number, or of a length; also of a number in a union of types."""
     return ", ".join(
         text.format(getattr(limit, name))
-        for limit in info.metadata
+        for limit in (*info.metadata, *constraints(info.annotation))
         for name, text in BOUNDS.items()
         if getattr(limit, name, None) is not None
     )
@@ -60,8 +61,8 @@ def _one_type(kind: Any) -> str:
     element = element_in(kind)
     named = model_in(element)
     if named is not None and issubclass(named, Named):
-        several = "several in one mapping" if named is Term else "a list of these"
-        return f"{named.named}, {{{named.named}: options}}, or {several}"
+        one = f"{named.named}, {{{named.named}: options}}"
+        return f"{one}, or {named.several}" if named.several else one.replace(", {", " or {")
     if get_origin(kind) is dict or model_in(kind) is not None:
         return "mapping"
     if element is not None:

@@ -49,10 +49,14 @@ def summary_line(stage: StageRecord) -> str:
         detail = stage.metric(name.removeprefix(HELD_OUT)).detail
         return name != "steps", not name.endswith(LOSS), detail, name
 
-    return ", ".join(
+    parts = [
         f"{name.replace(HELD_OUT, 'held-out ').replace('_', ' ')} {number_label(numbers[name])}"
         for name in sorted(numbers, key=place)[:MOST_RESULTS]
-    )
+    ]
+    stopped = stage.summary.get("stopped")
+    if isinstance(stopped, Mapping):
+        parts.append(f"stopped by {stopped['by']}: {stopped['reason']}")
+    return ", ".join(parts)
 
 
 def _ahead(evaluation: Evaluation) -> str:

@@ -85,11 +85,13 @@ def trained_roles(stage: StageSettings, registry: Registry) -> dict[str, Role]:
 
 
 def require_once(names: list[str], where: str) -> None:
-    """Refuse a name that stands twice: scores are kept by name."""
+    """Refuse a name that stands twice: scores, and what observers remember, are kept by name."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(
-            f"this names {twice!r} twice", where=where, hint="Scores are kept by name, so each stands once."
+            f"this names {twice!r} twice",
+            where=where,
+            hint="Each stands once, because results are kept by name.",
         )
 
 

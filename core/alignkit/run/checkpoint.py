@@ -33,6 +33,11 @@ class Checkpoint:
     state: dict[str, Any]
 
 
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Return the place of the checkpoint after `step` among a stage's checkpoints."""
+    return folder / f"step-{step:08d}"
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
     """Write `folder/step-N` atomically, then drop all but the newest `keep`.
 
@@ -44,7 +49,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> int:
         save_file(checkpoint.tensors, place / TENSORS)
         (place / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.state}))
 
-    write_verified(folder / f"step-{checkpoint.step:08d}", write)
+    write_verified(checkpoint_folder(folder, checkpoint.step), write)
     places = sorted(folder.glob("step-*"))
     for place in places[:-keep]:
         shutil.rmtree(place)

@@ -42,12 +42,16 @@ def prefix_of(objective: Objective, count: int) -> str:
     return f"{objective.name}/" if count > 1 else ""
 
 
-def metrics_of(objectives: Sequence[Objective], rewards: Sequence[str]) -> Mapping[str, Metric]:
+def metrics_of(
+    objectives: Sequence[Objective], rewards: Sequence[str], rated: Sequence[str] = ()
+) -> Mapping[str, Metric]:
     """Return the label and unit of each number, by its name in `metrics.jsonl` without `held_out/`.
 
-    rewards: the names of the rewards that the samples of online objectives get.
+    rewards: the names of the rewards that the samples of online objectives get. rated: roles with a learning
+    rate of their own.
     """
     found = dict(OF_A_STEP)
+    found |= {f"{LEARNING_RATE}/{role}": Metric(f"learning rate of {role}", detail=True) for role in rated}
     for objective in objectives:
         of_rewards = {f"{REWARDS}{name}": Metric(name) for name in rewards}
         prefix = prefix_of(objective, len(objectives))

@@ -6,77 +6,82 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from alignkit.objective import Objective
-from alignkit.run.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
-from alignkit.training.optimization import load_optimizer_state, optimizer_state
+from alignkit.run.checkpoint import Checkpoint, latest_checkpoint, require_numbers, save_checkpoint
+from alignkit.training.observing import Observing
+from alignkit.training.optimization import StageOptimizer, load_optimizer_state, optimizer_state
 
 WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 
 
 @dataclass(frozen=True)
-class Resumed:
-    """Where training goes on.
+class TrainingState:
+    """All that training changes, and a checkpoint therefore carries.
 
-    step: the optimizer steps that are done. held_out: the last held-out metrics. updates: the steps that had
-    a gradient.
+    parameters: the trained ones, and those of roles that follow others.
+    """
+
+    parameters: Mapping[str, nn.Parameter]
+    optimizer: StageOptimizer
+    objectives: Sequence[Objective]
+    observing: Observing
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far training came.
+
+    step: the steps that are done. held_out: the last metrics on held-out data. updates: the steps that had a
+    gradient. unobserved: the metrics of the last step, where an observer failed before it had seen them.
     """
 
     step: int = 0
     held_out: dict[str, float] = field(default_factory=dict)
     updates: int = 0
+    unobserved: dict[str, float] | None = None
 
 
-def save_training(
-    folder: Path,
-    step: int,
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    objectives: Sequence[Objective],
-    held_out: Mapping[str, float],
-    keep: int,
-    *,
-    updates: int,
-) -> int:
-    """Write a checkpoint after `step`, and drop all but the newest `keep`.
+def save_training(folder: Path, state: TrainingState, reached: Reached, keep: int) -> int:
+    """Write a checkpoint and drop all but the newest `keep`; return the step of the oldest that is kept.
 
-    Return the step of the oldest that is kept.
+    Raises UserError where the state of an objective or an observer holds anything but numbers.
     """
-    moments, numbers = optimizer_state(optimizer)
+    for name, remembered in state.observing.states.items():
+        require_numbers(remembered, f"observer {name!r}")
+    moments, numbers = optimizer_state(state.optimizer)
     tensors = {
-        f"{WEIGHTS}{name}": parameter.detach().cpu().contiguous() for name, parameter in parameters.items()
+        f"{WEIGHTS}{name}": parameter.detach().cpu().contiguous()
+        for name, parameter in state.parameters.items()
     }
     tensors |= {f"{OPTIMIZER}{name}": tensor for name, tensor in moments.items()}
-    state = {
+    values = {
         "optimizer": numbers,
-        "held_out": dict(held_out),
-        "objectives": [dict(objective.state) for objective in objectives],
-        "updates": updates,
+        "held_out": reached.held_out,
+        "updates": reached.updates,
+        "objectives": [dict(objective.state) for objective in state.objectives],
+        "observers": state.observing.to_dict(),
+        "unobserved": reached.unobserved,
     }
-    return save_checkpoint(folder, Checkpoint(step, tensors, state), keep)
+    return save_checkpoint(folder, Checkpoint(reached.step, tensors, values), keep)
 
 
-def resume_training(
-    folder: Path,
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    objectives: Sequence[Objective],
-    note: Callable[[str], None],
-) -> Resumed:
-    """Restore the newest whole checkpoint, if there is one."""
+def resume_training(folder: Path, state: TrainingState, note: Callable[[str], None]) -> Reached:
+    """Restore the newest whole checkpoint, and say where training goes on; at step 0 where there is none."""
     checkpoint = latest_checkpoint(folder, note)
     if checkpoint is None:
-        return Resumed()
-    for name, parameter in parameters.items():
+        return Reached()
+    for name, parameter in state.parameters.items():
         parameter.data.copy_(checkpoint.tensors[f"{WEIGHTS}{name}"])
     moments = {
         name.removeprefix(OPTIMIZER): tensor
         for name, tensor in checkpoint.tensors.items()
         if name.startswith(OPTIMIZER)
     }
-    load_optimizer_state(optimizer, moments, checkpoint.state["optimizer"])
-    for objective, state in zip(objectives, checkpoint.state["objectives"], strict=True):
-        objective.state.replace(state)
-    return Resumed(checkpoint.step, checkpoint.state["held_out"], checkpoint.state.get("updates", 0))
+    values = checkpoint.state
+    load_optimizer_state(state.optimizer, moments, values["optimizer"])
+    for objective, remembered in zip(state.objectives, values["objectives"], strict=True):
+        objective.state.replace(remembered)
+    state.observing.load(values["observers"])
+    return Reached(checkpoint.step, values["held_out"], values["updates"], values["unobserved"])

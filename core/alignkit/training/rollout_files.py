@@ -18,6 +18,7 @@ from torch import Tensor
 from alignkit.batch import Prompt, Rollouts
 from alignkit.errors import UserError
 from alignkit.example import Group
+from alignkit.rewards.scoring import Scores
 from alignkit.run.files import STATE, TENSORS, find_damage, write_text, write_verified
 
 SIGNAL, COLUMN = "signal/", "column/"
@@ -54,7 +55,9 @@ def prepared_batch(rollouts: Rollouts, metrics: dict[str, float], state: dict[st
 
 
 class RolloutFiles:
-    """Keeps an objective's rollouts in `folder`: of batch n the file `n.jsonl` and the folder `n`."""
+    """Keeps an objective's rollouts in `folder`: of batch n the files `n.jsonl` and `n.scores.json`, and the
+    folder `n`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,6 +74,18 @@ class RolloutFiles:
         """Write the batch's samples, one line per prompt."""
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in samples)
         write_text(self.folder / f"{number:06d}.jsonl", text)
+
+    def read_scores(self, number: int) -> Scores | None:
+        """Return the scores of the batch's samples, or None where they were not scored yet."""
+        file = self._scores(number)
+        return Scores(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    def write_scores(self, number: int, scores: Scores) -> None:
+        """Write the scores of the batch's samples."""
+        write_text(self._scores(number), json.dumps(asdict(scores), ensure_ascii=False) + "\n")
+
+    def _scores(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.scores.json"
 
     def read_batch(self, number: int) -> PreparedBatch | None:
         """Return what was prepared of the batch, or None. Raises UserError where its files are damaged."""

@@ -20,6 +20,7 @@ from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective, overrides, sources_of, updates_per_batch
+from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.sampler import Sampler, Sampling
@@ -97,6 +98,20 @@ class RolloutSource:
                 self.objective.state.replace(self.batch.state)
         return self._present.metrics if update == 0 else {}
 
+    def drawn(self, step: int) -> ObservedRollouts | None:
+        """Return the batch of samples that step `step` was the first to use, as it is on disk."""
+        number, update = divmod(step, self.updates)
+        records, scores = self.files.read_samples(number), self.files.read_scores(number)
+        if update > 0 or records is None or scores is None:
+            return None
+        return ObservedRollouts(
+            self.objective.name,
+            [record["prompt"] for record in records],
+            [record["completions"] for record in records],
+            scores.total,
+            scores.each,
+        )
+
     def indices(self, step: int) -> list[int]:
         """Return the minibatch of the step. Each epoch over the rollouts shuffles the prompts anew."""
         number, update = divmod(step, self.updates)
@@ -127,6 +142,7 @@ class RolloutSource:
     def _make(self, number: int) -> PreparedBatch:
         """Make batch `number`: draw, score, accept, compute signals, prepare, write."""
         collected = self._collect(number)
+        self.files.write_scores(number, collected.scores)
         rollouts = self._rollouts(collected.kept, number)
         metrics = collected.metrics | {OPTIMIZED_REWARD: _mean(rollouts.rewards)}
         if len(rollouts):
@@ -152,7 +168,7 @@ class RolloutSource:
                     where=str(self.files.folder),
                     hint="Check the reward.",
                 )
-            return _Collected(kept, _metrics(samples, scores, kept, seconds))
+            return _Collected(kept, scores, _metrics(samples, scores, seconds))
         return self._collect_accepted(number, began)
 
     def _collect_accepted(self, number: int, began: float) -> _Collected:
@@ -181,8 +197,8 @@ class RolloutSource:
                 f"batch {number + 1} has {len(chosen)} of {self.batch_size} prompts: {self.objective.name} "
                 f"accepted no more of the {len(drawn.samples)} that were drawn"
             )
-        metrics = _metrics(drawn.samples, drawn.scores, kept, seconds)
-        return _Collected(kept, metrics | {ACCEPTED: len(chosen) / len(drawn.samples)})
+        metrics = _metrics(drawn.samples, drawn.scores, seconds)
+        return _Collected(kept, drawn.scores, metrics | {ACCEPTED: len(chosen) / len(drawn.samples)})
 
     def _rollouts(self, kept: _Scored, number: int) -> Rollouts:
         """Return the rollouts with all that is known before any role is computed, on the CPU."""
@@ -287,9 +303,10 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Collected:
-    """The samples of a batch, and what is reported of them."""
+    """The samples of a batch that are used, the scores of all that were drawn, and what is reported."""
 
     kept: _Scored
+    scores: Scores
     metrics: dict[str, float]
 
 
@@ -317,7 +334,7 @@ def _with_a_score(samples: DrawnSamples, scores: Scores, scorer: Scorer) -> _Sco
     return found if scores.token_rewards is None else replace(found, token_rewards=tokens)
 
 
-def _metrics(samples: DrawnSamples, scores: Scores, kept: _Scored, seconds: float) -> dict[str, float]:
+def _metrics(samples: DrawnSamples, scores: Scores, seconds: float) -> dict[str, float]:
     lengths = [len(tokens) for group in samples.groups for tokens in group.completions]
     finished = [value for group in samples.groups for value in group.columns["finished"]]
     scored = sum(total is not None for totals in scores.total for total in totals)

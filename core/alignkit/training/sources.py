@@ -15,6 +15,7 @@ from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
 from alignkit.objective import Objective, overrides
+from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.recipe import Training
 
@@ -41,6 +42,10 @@ class Source(Protocol):
 
     def begin(self, step: int) -> dict[str, float]:
         """Make ready what step `step` (from 0) needs; return metrics of it."""
+        ...
+
+    def drawn(self, step: int) -> ObservedRollouts | None:
+        """Return the batch of samples that step `step` was the first to use; None where there is none."""
         ...
 
     def indices(self, step: int) -> list[int]:
@@ -75,6 +80,10 @@ class FixedSource:
     def begin(self, step: int) -> dict[str, float]:
         """Do nothing: everything is there."""
         return {}
+
+    def drawn(self, step: int) -> ObservedRollouts | None:
+        """Return None: nothing is sampled."""
+        return None
 
     def indices(self, step: int) -> list[int]:
         """Return the indices of the step's groups, a function of (seed, step)."""

@@ -14,8 +14,10 @@ from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import Loss, Objective, overrides
+from alignkit.optimizer import Optimizer
 from alignkit.progress import Display, Progress
 from alignkit.recipe import Training
+from alignkit.run.checkpoint import checkpoint_folder
 from alignkit.run.folder import StageFolder
 from alignkit.run.metrics import MetricsFile
 from alignkit.training.averages import Averages
@@ -23,9 +25,10 @@ from alignkit.training.batches import ObjectiveBatches, StepGroups, cut, join
 from alignkit.training.calling import begin_step, end_step, losses_of
 from alignkit.training.gradient import StepGradient, signal_gradients
 from alignkit.training.interruption import Interrupted, sigterm_noted
-from alignkit.training.metrics import GRAD_NORM, HELD_OUT, LEARNING_RATE, MEMORY, SPEED, prefix_of
-from alignkit.training.optimization import learning_rate, make_optimizer
-from alignkit.training.resuming import resume_training, save_training
+from alignkit.training.metrics import GRAD_NORM, HELD_OUT, MEMORY, SPEED, prefix_of
+from alignkit.training.observing import Observing
+from alignkit.training.optimization import StageOptimizer, learning_rates, make_optimizer
+from alignkit.training.resuming import Reached, TrainingState, resume_training, save_training
 from alignkit.training.sources import FixedSource, Source
 
 HALF_LOSS_SCALE = 1024.0
@@ -79,11 +82,13 @@ class Trainer:
     track: Track
     seed: int
     parameters: dict[str, nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: StageOptimizer
+    observing: Observing
     steps: int
     save_every: int
     updates: int
     loss_scale: float
+    held_out: dict[str, float]
 
     def __init__(
         self,
@@ -94,51 +99,49 @@ class Trainer:
         folder: StageFolder,
         display: Display,
         seed: int,
+        optimizer: Optimizer,
+        observing: Observing | None = None,
         track: Track = lambda step, values: None,
     ) -> None:
         self.roles, self.terms, self.settings = roles, terms, settings
         self.folder, self.display, self.track, self.seed = folder, display, track, seed
         self.parameters = roles.trainable()
-        self.optimizer = make_optimizer(list(self.parameters.values()), settings)
+        self.optimizer = make_optimizer(optimizer, self.parameters, settings)
+        self.observing = observing or Observing()
         self.steps = settings.steps or math.ceil(settings.epochs * terms[0].source.steps_per_epoch)
         self.save_every = settings.save_every or max(10, self.steps // 10)
         self.updates = 0
         self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
+        self.held_out = {}
 
     def run(self) -> dict[str, float]:
         """Train from the newest checkpoint, or from the start, to the end; return the last held-out metrics.
 
-        Raises Interrupted after a checkpoint is written, where SIGTERM came.
+        The end is the last step, or the one after which an observer stopped the stage. Raises Interrupted
+        after a checkpoint is written, where SIGTERM came.
         """
-        start, held_out = self._resume()
+        resumed = self._resume()
+        self.held_out, done = resumed.held_out, resumed.step
         self.open()
-        metrics = MetricsFile(self.folder.metrics, start)
+        self.observing.begin(self.folder.name, self.steps, done, self._held_out_every)
+        lines = MetricsFile(self.folder.metrics, done if resumed.unobserved is None else done - 1)
         with sigterm_noted() as interrupted:
-            for number in range(start, self.steps):
-                began = time.perf_counter()
-                outcome = self.step(number)
-                seconds = time.perf_counter() - began
-                values = {
-                    **outcome.metrics,
-                    SPEED: outcome.tokens / seconds,
-                    MEMORY: memory_gb(self.roles.base.device),
-                }
-                done = number + 1
+            if resumed.unobserved is not None:
+                self._close_step(done, resumed.unobserved, lines, interrupted)
+            while done < self.steps and self.observing.stopped is None:
+                values = self._timed_step(done)
+                done += 1
                 if self._evaluates_after(done):
-                    held_out = self.evaluate(number)
-                    values |= held_out
-                metrics.write(done, values)
-                self.track(done, values)
-                self.display.advance("train", done, self.steps, values)
-                stop = interrupted()
-                if done % self.save_every == 0 or done == self.steps or stop:
-                    self._save(done, held_out)
-                if stop:
-                    raise Interrupted
-            self._require_learned()
+                    values |= self._measure(done - 1)
+                self._close_step(done, values, lines, interrupted)
+            self._require_learned(done)
             if interrupted():  # while the last checkpoint was written: later stages are not begun
                 raise Interrupted
-        return held_out
+        if self.observing.stopped is not None:
+            self.display.note(str(self.observing.stopped))
+        self.optimizer.finish()
+        self.observing.end(self.held_out)
+        return self.held_out
 
     def open(self) -> None:
         """Compute what the sources need once, before the first step."""
@@ -168,14 +171,14 @@ class Trainer:
             reported |= {f"{prefix}{name}": value for name, value in (begun | of_terms[-1]).items()}
         norm = gradient.finish(self.settings.max_grad_norm)
         self._require_finite(norm, "the gradient", number)
-        rate = learning_rate(self.settings, number, self.steps)
+        rates = learning_rates(self.settings, number, self.steps)
         if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
-            self._update(rate, number)
+            self._update(number)
             self.updates += norm > 0
         self.roles.follow(number + 1)
         for term, means in zip(self.terms, of_terms, strict=True):
             end_step(term.objective, means)
-        return StepOutcome({**reported, LEARNING_RATE: rate, GRAD_NORM: norm}, tokens)
+        return StepOutcome({**reported, **rates, GRAD_NORM: norm}, tokens)
 
     @torch.no_grad()
     def evaluate(self, step: int = 0) -> dict[str, float]:
@@ -184,7 +187,7 @@ class Trainer:
         step: the optimizer step before. An objective that sees whole steps sees as many groups as in one.
         """
         found: dict[str, float] = {}
-        with self.roles.without_dropout():
+        with self.roles.without_dropout(), self.optimizer.evaluating():
             for term in self.terms:
                 if term.held_out is None:
                     continue
@@ -268,29 +271,71 @@ class Trainer:
             total, _ = loss.total()
             self._require_finite(float(total.detach()), f"the loss of {objective.name}", number)
 
-    def _update(self, rate: float, number: int) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+    def _timed_step(self, number: int) -> dict[str, float]:
+        """Do a step; return its metrics, with its speed and the memory."""
+        began = time.perf_counter()
+        outcome = self.step(number)
+        seconds = time.perf_counter() - began
+        memory = memory_gb(self.roles.base.device)
+        return {**outcome.metrics, SPEED: outcome.tokens / seconds, MEMORY: memory}
+
+    def _close_step(
+        self, done: int, values: dict[str, float], lines: MetricsFile, interrupted: Callable[[], bool]
+    ) -> None:
+        """Let the observers see the step that was done, then report it, and save where it is time.
+
+        An observer that fails costs nothing: a checkpoint is written first, from which the same metrics are
+        observed again.
+        """
+        sources = [term.source for term in self.terms] if self.observing.observers else []
+        rollouts = [found for source in sources if (found := source.drawn(done - 1)) is not None]
+        try:
+            stopped = self.observing.step(done, self.steps, rollouts, values)
+        except UserError:
+            self._save(Reached(done, self.held_out, self.updates, unobserved=values))
+            raise
+        if stopped and self._has_held_out and not any(name.startswith(HELD_OUT) for name in values):
+            values = {**values, **self._measure(done - 1)}
+        lines.write(done, values)
+        self.track(done, values)
+        self.display.advance("train", done, done if stopped else self.steps, values)
+        told = interrupted()
+        if done % self.save_every == 0 or done == self.steps or stopped or told:
+            self._save(Reached(done, self.held_out, self.updates))
+        if told:
+            raise Interrupted
+
+    def _measure(self, step: int) -> dict[str, float]:
+        self.held_out = self.evaluate(step)
+        return self.held_out
+
+    def _update(self, number: int) -> None:
+        self.optimizer.step(self.settings, number, self.steps)
         size = float(nn.utils.get_total_norm(list(self.parameters.values())))
         self._require_finite(size, "the norm of the weights", number, "this step is not saved")
 
-    def _require_learned(self) -> None:
+    def _require_learned(self, steps: int) -> None:
         """Refuse to end a stage that changed nothing."""
         if not self.updates:
             raise UserError(
-                f"nothing was learned: in none of the {self.steps} steps did the loss have terms with a "
+                f"nothing was learned: in none of the {steps} steps did the loss have terms with a "
                 "gradient other than zero",
                 where=str(self.folder.path),
                 hint="Are all rewards of a prompt equal, all samples refused, or all weights zero? The "
                 "samples and metrics.jsonl in this folder show it.",
             )
 
+    @property
+    def _has_held_out(self) -> bool:
+        return any(term.held_out is not None for term in self.terms)
+
+    @property
+    def _held_out_every(self) -> int | None:
+        return self.settings.evaluate_every if self._has_held_out else None
+
     def _evaluates_after(self, done: int) -> bool:
-        if all(term.held_out is None for term in self.terms):
-            return False
-        every = self.settings.evaluate_every
-        return done == self.steps or (every is not None and done % every == 0)
+        every = self._held_out_every
+        return self._has_held_out and (done == self.steps or (every is not None and done % every == 0))
 
     def _progress(self, task: str) -> Progress:
         return lambda done, total: self.display.advance(task, done, total, {})
@@ -307,35 +352,25 @@ class Trainer:
             )
 
     @property
-    def _objectives(self) -> list[Objective]:
-        return [term.objective for term in self.terms]
+    def _state(self) -> TrainingState:
+        objectives = [term.objective for term in self.terms]
+        parameters = {**self.parameters, **self.roles.following()}  # what is trained, and what follows it
+        return TrainingState(parameters, self.optimizer, objectives, self.observing)
 
-    @property
-    def _saved_parameters(self) -> dict[str, nn.Parameter]:
-        """Return what a checkpoint keeps: what is trained, and what follows it."""
-        return {**self.parameters, **self.roles.following()}
-
-    def _save(self, done: int, held_out: Mapping[str, float]) -> None:
-        kept = save_training(
-            self.folder.checkpoints,
-            done,
-            self._saved_parameters,
-            self.optimizer,
-            self._objectives,
-            held_out,
-            self.settings.keep_checkpoints,
-            updates=self.updates,
-        )
+    def _save(self, reached: Reached) -> None:
+        folder = self.folder.checkpoints
+        kept = save_training(folder, self._state, reached, self.settings.keep_checkpoints)
         for term in self.terms:
             term.source.forget_before(kept)
+        if reached.unobserved is None:
+            self.observing.checkpoint(reached.step, checkpoint_folder(folder, reached.step))
 
-    def _resume(self) -> tuple[int, dict[str, float]]:
-        folder, note = self.folder.checkpoints, self.display.note
-        resumed = resume_training(folder, self._saved_parameters, self.optimizer, self._objectives, note)
-        self.updates = resumed.updates
+    def _resume(self) -> Reached:
+        resumed = resume_training(self.folder.checkpoints, self._state, self.display.note)
         if resumed.step:
-            note(f"resuming after step {resumed.step} of {self.steps}")
-        return resumed.step, resumed.held_out
+            self.display.note(f"resuming after step {resumed.step} of {self.steps}")
+        self.updates = resumed.updates
+        return resumed
 
 
 def memory_gb(device: torch.device) -> float:

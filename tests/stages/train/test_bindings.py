@@ -127,7 +127,11 @@ def test_a_second_trained_language_model_starts_as_the_stage_does(registry, tmp_
     roles, stage = roles_in(
         registry, tmp_path, train="twin", start="sft", reward="length", roles={"safety": "rm"}
     )
-    assert {name: role.start for name, role in roles.items()} == {"policy": "sft", "judge": "sft", "safety": "rm"}
+    assert {name: role.start for name, role in roles.items()} == {
+        "policy": "sft",
+        "judge": "sft",
+        "safety": "rm",
+    }
     assert stage.terms[0].trains == {"policy": "language-model", "judge": "language-model"}
 
 
@@ -159,7 +163,10 @@ def test_a_value_model_of_another_name_is_found_by_its_kind(registry, tmp_path):
 
 WRONG = {
     "an unknown role": ({"train": "dpo", "roles": {"referense": "sft"}}, "roles.referense.*\n.*'reference'"),
-    "a role that no stage binds": ({"train": "distil"}, "reads the role 'teacher', and the stage does not say"),
+    "a role that no stage binds": (
+        {"train": "distil"},
+        "reads the role 'teacher', and the stage does not say",
+    ),
     "a start that is no stage": ({"train": "dpo", "roles": {"reference": "nothing"}}, "no stage and no data"),
     "a start of another kind": (
         {"train": "distil", "roles": {"teacher": "rm"}},

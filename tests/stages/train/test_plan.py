@@ -43,10 +43,61 @@ def test_its_line_tells_objectives_rewards_data_start_length_and_roles(plan):
     )
 
 
+def test_its_line_tells_rates_role_by_role_another_optimizer_and_observers(plan):
+    one = plan(
+        train="ppo",
+        reward="judge",
+        steps=7,
+        learning_rate={"value": 1e-4, "policy": 1e-5},
+        optimizer={"lora-plus": {"ratio": 8}},
+        observers=["early-stopping", {"kl-alarm": {"limit": 3}}],
+    )
+    assert one.line == (
+        "train ppo for judge on pairs: 7 steps of 16 groups, "
+        "learning rate 1e-05 for policy, 0.0001 for value by lora-plus(ratio=8.0), trains policy, value, "
+        "observed by early-stopping, kl-alarm(limit=3.0)"
+    )
+    assert {"learning_rate/policy", "learning_rate/value"} <= one.metrics.keys()
+
+
+LOOKS = """
+from alignkit import Observer, hookimpl
+
+class Looks(Observer):
+    name = "looks"
+
+@hookimpl
+def register_observers(register): register(Looks)
+"""
+
+
+def test_its_result_depends_on_the_optimizer_and_on_observers_that_may_stop_it_with_all_options(
+    plan, tmp_path
+):
+    (tmp_path / "looks.py").write_text(LOOKS)
+    registry = Registry([tmp_path / "looks.py"])
+    stages = {
+        name: {
+            "train": "dpo",
+            "on": "pairs",
+            "optimizer": "lora-plus",
+            "observers": [{"kl-alarm": {"limit": 3}}, *more],
+        }
+        for name, more in (("one", []), ("two", ["looks"]))
+    }
+    recipe = parse_recipe({"name": "x", "data": {"pairs": "owner/pairs"}, "stages": stages})
+    one, two = make_plan(recipe, registry, tmp_path).stages.values()
+    assert one.effective_settings["optimizer"] == {"lora-plus": {"ratio": 16.0}}
+    assert one.effective_settings["observers"] == {"kl-alarm": {"metric": "objective/kl", "limit": 3.0}}
+    assert one.effective_settings == two.effective_settings
+    assert one.uses(registry) == two.uses(registry)
+    assert [name for _, name in one.uses(registry)] == ["dpo", "lora-plus", "kl-alarm"]
+
+
 def test_it_uses_objectives_registered_rewards_and_a_sampler_only_where_it_samples(plan, registry):
-    assert [name for _, name in plan(train="dpo").uses(registry)] == ["dpo"]
+    assert [name for _, name in plan(train="dpo").uses(registry)] == ["dpo", "adamw"]
     online = plan(train="raft", reward="judge", watch="length").uses(registry)
-    assert [name for _, name in online] == ["raft", "length", "engine"]
+    assert [name for _, name in online] == ["raft", "length", "engine", "adamw"]
 
 
 def test_its_result_depends_on_the_objectives_and_not_on_how_often_it_is_saved(plan):
@@ -85,6 +136,8 @@ def test_its_metrics_have_the_units_that_plugins_declare(plan):
         ({"train": "dpo", "start": "pairs"}, "'pairs' is data; a train stage is needed here"),
         ({"train": "raft", "reward": "length", "sampling": {"temperature": 0}}, "none is better"),
         ({"train": "raft", "reward": "length", "watch": "length"}, "names 'length' twice"),
+        ({"train": "dpo", "optimizer": "adam"}, "no optimizer is registered as 'adam'"),
+        ({"train": "dpo", "learning_rate": {"value": 1.0}}, "trains no role 'value'"),
         (
             {"train": {"ppo": {"minibatches": 32}}, "reward": "judge"},
             "32 minibatches cannot be made of 16 prompts",

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from alignkit.errors import UserError
 from alignkit.measure import Metric
 from alignkit.objective import Objective, OnlineObjective, roles_of, trained_by
+from alignkit.observer import Observer
+from alignkit.optimizer import Optimizer
 from alignkit.recipe import DataEntry, Recipe, Term, Train
 from alignkit.recipe.mistakes import validate
 from alignkit.registry import Registry
@@ -22,10 +26,13 @@ from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
 from alignkit.stages.reward_roles import bind_roles
 from alignkit.stages.train.bindings import PlannedRole, plan_roles
+from alignkit.stages.train.lookup import find_observers, find_optimizer, require_rates
 from alignkit.training.metrics import metrics_of
 
 WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
 """Settings on which the result does not depend."""
+USUAL_OPTIMIZER = "adamw"
+"""The optimizer that the line of a stage does not name."""
 HELD_OUT_ENTRY = "held out"
 
 
@@ -44,8 +51,7 @@ class PlannedTerm:
 
     def __str__(self) -> str:
         """Write the objective with the options that are set, and its weight where it has one."""
-        options = ", ".join(f"{k}={v}" for k, v in self.objective.model_dump(exclude_unset=True).items())
-        text = f"{self.objective.name}({options})" if options else self.objective.name
+        text = with_options(self.objective)
         return text if self.weight == 1 else f"{self.weight:g} × {text}"
 
 
@@ -55,15 +61,17 @@ class PlannedTrain(PlannedStage[Train]):
 
     roles: all that the objectives name, those first whose adapter others share. rewards: what online
     objectives maximize, or the reward model that an objective reads. watch: rewards that are only measured.
-    held_out: a data entry of the stage's own.
+    held_out: a data entry of the stage's own. observers: what looks on, and may stop it.
     """
 
     verb: ClassVar[str] = "train"
     objectives: tuple[PlannedTerm, ...]
+    optimizer: Optimizer
     roles: tuple[PlannedRole, ...] = ()
     rewards: Rewards = ()
     watch: Rewards = ()
     held_out: DataEntry | None = None
+    observers: tuple[Observer, ...] = ()
 
     @property
     def online(self) -> bool:
@@ -91,11 +99,25 @@ class PlannedTrain(PlannedStage[Train]):
         ]
         return "".join(parts)
 
+    @property
+    def _rates(self) -> str:
+        rate = self.settings.learning_rate
+        if isinstance(rate, dict):
+            return ", ".join(f"{rate[role]:g} for {role}" for role in sorted(rate))
+        return f"{rate:g}"
+
+    @property
+    def stoppers(self) -> list[Observer]:
+        """Return the observers that may end the stage: the result depends on them, and on no others."""
+        return [observer for observer in self.observers if observer.stops]
+
     def uses(self, registry: Registry) -> list[Used]:
-        """Return the objectives, the rewards, and the sampler where one is needed."""
+        """Return the objectives, the rewards, the sampler where one is needed, optimizer and observers."""
         objectives = [(registry.objectives, term.objective.name) for term in self.objectives]
         sampler = [(registry.samplers, self.settings.sampling.sampler)] if self.online else []
-        return [*objectives, *used_rewards(registry, self.rewards, self.watch), *sampler]
+        observers = [(registry.observers, observer.name) for observer in self.stoppers]
+        training = [(registry.optimizers, self.optimizer.name), *observers]
+        return [*objectives, *used_rewards(registry, self.rewards, self.watch), *sampler, *training]
 
     @property
     def entries(self) -> Mapping[str, DataEntry]:
@@ -121,6 +143,16 @@ class PlannedTrain(PlannedStage[Train]):
         """Return the settings that the result depends on, without the objectives and the held-out entry."""
         left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
         return self.settings.model_dump(mode="json", exclude=left_out)
+        """Return the settings that the result depends on, without the objectives and the held-out entry.
+
+        Optimizer and observers are there with all their options.
+        """
+        left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
+        return {
+            **self.settings.model_dump(mode="json", exclude=left_out),
+            "optimizer": {self.optimizer.name: self.optimizer.model_dump(mode="json")},
+            "observers": {observer.name: observer.model_dump(mode="json") for observer in self.stoppers},
+        }
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -129,7 +161,8 @@ class PlannedTrain(PlannedStage[Train]):
 
         rewards = [reward.name for reward in (*self.rewards, *self.watch)] if self.online else []
         objectives = [term.objective for term in self.objectives]
-        return {**metrics_of(objectives, rewards), LENGTH_ONLY: MEASURES[LENGTH_ONLY]}
+        rated = sorted(self.settings.learning_rate) if isinstance(self.settings.learning_rate, dict) else []
+        return {**metrics_of(objectives, rewards, rated), LENGTH_ONLY: MEASURES[LENGTH_ONLY]}
 
 
 def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, beside: Path) -> PlannedTrain:
@@ -162,10 +195,20 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
     watch = bind_roles(watch, recipe, registry, f"{where}.watch", own=own)
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
-    objectives = [term.objective for term in terms]
-    roles = plan_roles(objectives, settings, rewards, recipe, registry, where)
+    roles = plan_roles([term.objective for term in terms], settings, rewards, recipe, registry, where)
+    trained = {role.name for role in roles if role.trainable}
+    require_rates(settings.learning_rate, trained, f"{where}.learning_rate")
+    optimizer = find_optimizer(settings.optimizer, registry, f"{where}.optimizer")
+    observers = find_observers(settings.observers, registry, f"{where}.observers")
     needs = tuple(recipe.needs(settings))
-    return PlannedTrain(name, settings, needs, terms, roles, rewards, watch, held_out)
+    return PlannedTrain(name, settings, needs, terms, optimizer, roles, rewards, watch, held_out, observers)
+
+
+def with_options(item: BaseModel) -> str:
+    """Write the name of something registered, with the options that are set."""
+    options = ", ".join(f"{key}={value}" for key, value in item.model_dump(exclude_unset=True).items())
+    name = getattr(item, "name", type(item).__name__)
+    return f"{name}({options})" if options else name
 
 
 def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTerm:

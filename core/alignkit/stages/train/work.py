@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from alignkit.data.held_out import split_held_out
@@ -15,6 +16,7 @@ from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTerm, PlannedTrain
 from alignkit.stages.train.roles import make_roles, save_trained
 from alignkit.stages.train.sources import StageSources
 from alignkit.stages.train.tracking import tracking
+from alignkit.training.observing import Observing
 from alignkit.training.trainer import Trainer, TrainingTerm
 
 
@@ -45,11 +47,16 @@ def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder)
             folder=folder,
             display=context.display,
             seed=context.seed,
+            optimizer=stage.optimizer,
+            observing=Observing(stage.observers, stage.line),
             track=track,
         )
         held_out_metrics = trainer.run()
         save_trained(roles, folder)
-    return {"steps": trainer.steps, **held_out_metrics}
+    stopped = trainer.observing.stopped
+    if stopped is None:
+        return {"steps": trainer.steps, **held_out_metrics}
+    return {"steps": stopped.step, "stopped": asdict(stopped), **held_out_metrics}
 
 
 def _load(term: PlannedTerm, stage: PlannedTrain, context: RunContext) -> tuple[Dataset, Dataset | None]:
