@@ -26,7 +26,7 @@ def test_anything_but_a_number_is_refused_when_it_is_written(value):
 def test_while_locked_it_is_read_and_not_written():
     state = State()
     state["mean"] = 1.0
-    with state.locked("loss"):
+    with state.locked("loss", "Write it elsewhere."):
         assert state["mean"] == 1.0
         for change in (
             lambda: state.__setitem__("mean", 2.0),
@@ -35,7 +35,9 @@ def test_while_locked_it_is_read_and_not_written():
             lambda: state.pop("mean"),
             lambda: state.clear(),
         ):
-            with pytest.raises(UserError, match="changed in `loss`"):
+            with pytest.raises(
+                UserError, match="changed in `loss`, where it can only be read\nWrite it elsewhere"
+            ):
                 change()
     state["mean"] = 2.0
     assert dict(state) == {"mean": 2.0}

@@ -13,6 +13,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from alignkit.example import Text
+from alignkit.state import State
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Observer(BaseModel):
 
     name: ClassVar[str]
     stops: ClassVar[bool] = False
-    _state: dict[str, float] = PrivateAttr(default_factory=dict)
+    _state: State = PrivateAttr(default_factory=State)
 
     @property
-    def state(self) -> dict[str, float]:
+    def state(self) -> State:
         """Return the numbers to remember. Checkpoints carry them.
 
         Only `on_step` and `on_rollouts` may write them, because the others are called again when a stage is

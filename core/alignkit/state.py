@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 
 from alignkit.errors import UserError
@@ -17,7 +17,7 @@ class State(MutableMapping[str, float]):
 
     def __init__(self) -> None:
         self._numbers: dict[str, float] = {}
-        self._locked_in: str | None = None
+        self._lock: tuple[str, str] | None = None
 
     def __getitem__(self, name: str) -> float:
         return self._numbers[name]
@@ -44,24 +44,21 @@ class State(MutableMapping[str, float]):
     def __repr__(self) -> str:
         return repr(self._numbers)
 
-    def replace(self, numbers: dict[str, float]) -> None:
+    def replace(self, numbers: Mapping[str, float]) -> None:
         """Remember `numbers` and nothing else."""
         self.clear()
         self.update(numbers)
 
     @contextmanager
-    def locked(self, method: str) -> Iterator[None]:
-        """Refuse every change for a while. method: what is running, for the message."""
-        before, self._locked_in = self._locked_in, method
+    def locked(self, method: str, hint: str) -> Iterator[None]:
+        """Refuse every change for a while. method: what is running. hint: where the state may be written."""
+        before, self._lock = self._lock, (method, hint)
         try:
             yield
         finally:
-            self._locked_in = before
+            self._lock = before
 
     def _require_unlocked(self, name: str) -> None:
-        if self._locked_in is not None:
-            raise UserError(
-                f"state[{name!r}] is changed in `{self._locked_in}`, where it can only be read: evaluation "
-                "calls it too, and must not change training",
-                hint="Write the state in `prepare`, `begin_step` or `end_step`.",
-            )
+        if self._lock is not None:
+            method, hint = self._lock
+            raise UserError(f"state[{name!r}] is changed in `{method}`, where it can only be read", hint=hint)

@@ -26,7 +26,7 @@ LOSSES = {
     ),
     "a signal that is not declared": (
         lambda b: Loss(-summed(b) * b.values.sum(-1)),
-        r'objective .broken., .*made_objectives\.py:\d+: batch\.values .*Declare "value"',
+        r'objective .broken., .*test_computing\.py:\d+: batch\.values .*Declare "value"',
     ),
     "a column that is not there": (
         lambda b: Loss(-summed(b) * b.margin),
@@ -55,7 +55,7 @@ PREPARES = {
     ),
     "an undeclared signal": (
         lambda r: advantages(r, kl=r.token_kl()),
-        r'objective .broken., .*made_objectives\.py:\d+: batch\.reference_logps .*Declare "reference"',
+        r'objective .broken., .*test_computing\.py:\d+: batch\.reference_logps .*Declare "reference"',
     ),
     "a gradient": (
         lambda r: advantages(r, free=r.rewards.clone().requires_grad_()),

@@ -46,7 +46,7 @@ def test_cut_undoes_join():
 
 
 class Contrast(Objective):
-    """A loss of the whole step: each completion against the step's mean, with a sort and a batch statistic."""
+    """A loss of the whole step, with a sort and a batch statistic."""
 
     name = "contrast"
     data = Preferences

@@ -94,7 +94,7 @@ def test_refused_prompts_are_replaced_by_the_next_of_the_order(tmp_path):
         assert line["rollouts/accepted"] == pytest.approx(sum(map(varied, batch)) / len(batch))
 
 
-class Killed(Exception):
+class Killed(BaseException):
     pass
 
 

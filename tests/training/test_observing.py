@@ -124,7 +124,7 @@ def test_a_users_mistake_that_an_observer_tells_is_told_as_it_is():
 
 def test_only_steps_and_rollouts_may_be_remembered(tmp_path):
     writes = observer(on_checkpoint=lambda self, step, folder: self.state.update(step=step))
-    with pytest.raises(UserError, match="`on_checkpoint` of the observer 'made' writes its state"):
+    with pytest.raises(UserError, match="changed in `on_checkpoint`, where it can only be read"):
         Observing([writes]).checkpoint(1, tmp_path)
 
 

@@ -5,7 +5,7 @@ import torch
 from tiny_training import optimizer_of
 from torch import nn
 
-from alignkit import Objective, Observer, Preferences, UserError
+from alignkit import Objective, Observer, Preferences
 from alignkit.recipe import Training
 from alignkit.training.observing import Observing, Stopped
 from alignkit.training.optimization import make_optimizer
@@ -40,12 +40,12 @@ def test_weights_moments_states_and_held_out_metrics_come_back(tmp_path):
     state.objectives[0].state["mean"] = 0.5
     state.observing.observers[0].state["best"] = 0.1
     state.observing.stopped = Stopped(3, 9, "watches", "enough")
-    reached = Reached(3, {"held_out/loss": 0.25}, {"loss": 0.3})
+    reached = Reached(3, {"held_out/loss": 0.25}, 2, {"loss": 0.3})
     assert save_training(tmp_path, state, reached, keep=1) == 3
     again = fresh()
     assert resume_training(tmp_path, again, pytest.fail) == reached
     assert torch.equal(again.parameters["policy/w"], state.parameters["policy/w"])
-    assert again.objectives[0].state == {"mean": 0.5}
+    assert dict(again.objectives[0].state) == {"mean": 0.5}
     assert again.observing.states == {"watches": {"best": 0.1}}
     assert again.observing.stopped == state.observing.stopped
     for one in (state, again):
@@ -54,15 +54,4 @@ def test_weights_moments_states_and_held_out_metrics_come_back(tmp_path):
 
 
 def test_without_a_checkpoint_training_begins_at_step_0(tmp_path):
-    assert resume_training(tmp_path, fresh(), pytest.fail) == Reached(0, {}, None)
-
-
-@pytest.mark.parametrize("owner", ["objective 'remembers'", "observer 'watches'"])
-def test_a_state_that_no_checkpoint_can_carry_is_refused(tmp_path, owner):
-    state = fresh()
-    found = state.objectives[0] if owner.startswith("objective") else state.observing.observers[0]
-    found.state["mean"] = torch.zeros(1)  # type: ignore[assignment]
-    with pytest.raises(UserError, match="it keeps 'mean' in its state, a Tensor") as caught:
-        save_training(tmp_path, state, Reached(1), keep=1)
-    assert caught.value.where == owner
-    assert not list(tmp_path.iterdir())
+    assert resume_training(tmp_path, fresh(), pytest.fail) == Reached(0, {}, 0, None)

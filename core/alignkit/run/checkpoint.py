@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import UserError
 from alignkit.run.files import (
     STATE,
     TENSORS,
@@ -74,14 +73,3 @@ def latest_checkpoint(folder: Path, note: Callable[[str], None]) -> Checkpoint |
         state = json.loads((place / STATE).read_text())
         return Checkpoint(state.pop("step"), load_file(place / TENSORS), state)
     return None
-
-
-def require_numbers(state: dict[str, Any], owner: str) -> None:
-    """Refuse a state that a checkpoint cannot carry."""
-    for key, value in state.items():
-        if not isinstance(value, int | float):
-            raise UserError(
-                f"it keeps {key!r} in its state, a {type(value).__name__}; numbers are expected",
-                where=owner,
-                hint=f"Keep a number: state[{key!r}] = float(…).",
-            )

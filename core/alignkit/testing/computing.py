@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from alignkit.batch import Batch, Rollouts
+from alignkit.batch import Batch, MissingColumn, Rollouts
+from alignkit.errors import UserError
 from alignkit.objective import Loss, Objective, OnlineObjective, overrides
 from alignkit.testing.cases import GROUPS, Case, padded, wider
 from alignkit.testing.failure import fail
@@ -136,7 +137,13 @@ def _prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
 
 
 def _losses(objective: Objective, batch: Batch) -> tuple[Loss, ...]:
-    losses = losses_of(objective, batch)
+    try:
+        losses = losses_of(objective, batch)
+    except UserError as error:
+        if isinstance(error.__cause__, MissingColumn):
+            told = f"{error.message}. Where the data has it, name it: check_objective(…, columns={{…}})"
+            fail(objective, told, error)
+        raise
     for loss in losses:
         _check_weight(objective, loss)
         counted = loss.terms if loss.weight is None else loss.terms[loss.weight > 0]

@@ -12,6 +12,12 @@ from alignkit.errors import UserError, first_line, raised_at
 from alignkit.example import Group
 from alignkit.objective import Average, Loss, Objective, overrides
 
+WRITES = (
+    "Write the state in `prepare`, `begin_step` or `end_step`: evaluation calls `loss` too, and must not "
+    "change training."
+)
+"""Where an objective may write its state."""
+
 
 def losses_of(objective: Objective, batch: Batch) -> tuple[Loss, ...]:
     """Return what the objective's `loss` gives for the batch, as one or several checked losses.
@@ -19,7 +25,7 @@ def losses_of(objective: Objective, batch: Batch) -> tuple[Loss, ...]:
     The state can only be read meanwhile. Raises UserError, which names the objective, where `loss` fails or
     returns anything else.
     """
-    with objective.state.locked("loss"):
+    with objective.state.locked("loss", WRITES):
         found = call(objective, "loss", batch)
     losses = (found,) if isinstance(found, Loss) else found
     several = isinstance(losses, Sequence) and bool(losses)
@@ -110,6 +116,13 @@ def _check(objective: Objective, loss: Loss) -> None:
     for name, value in (loss.metrics or {}).items():
         if not isinstance(value, Tensor | Average):
             raise _wrong(objective, f"the metric {name!r} is {_told(value)}", "a tensor or an Average")
+    for name, value in loss.averages().items():
+        if value.weight is not None and value.weight.shape != value.values.shape:
+            raise UserError(
+                f"the metric {name!r} has values of shape {tuple(value.values.shape)} and weight of shape "
+                f"{tuple(value.weight.shape)}; expected equal shapes",
+                where=f"objective {objective.name!r}",
+            )
 
 
 def _wrong(objective: Objective, found: str, expected: str) -> UserError:

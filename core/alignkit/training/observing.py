@@ -89,18 +89,13 @@ class Observing:
 
     def _restore(self, states: Mapping[str, Mapping[str, float]]) -> None:
         for observer in self.observers:
-            observer.state.clear()
-            observer.state.update(states.get(observer.name, {}))
+            observer.state.replace(states.get(observer.name, {}))
 
     def _look(self, observer: Observer, method: str, *given: Any) -> None:
         """Call a method that may remember nothing, because a resumed run calls it again."""
-        before = dict(observer.state)
-        _call(observer, method, *given)
-        if dict(observer.state) != before:
-            raise UserError(
-                f"`{method}` of the observer {observer.name!r} writes its state",
-                hint="Only on_step and on_rollouts may write it: a resumed run calls the others again.",
-            )
+        hint = "Only on_step and on_rollouts may write it: a resumed run calls the others again."
+        with observer.state.locked(method, hint):
+            _call(observer, method, *given)
 
 
 def _call(observer: Observer, method: str, *given: Any) -> Any:

@@ -12,7 +12,7 @@ from alignkit.batch import Rollouts
 from alignkit.errors import UserError
 from alignkit.objective import OnlineObjective, roles_of
 from alignkit.signals import OLD_LOGPS, POLICY, signal_name, signals_of
-from alignkit.training.calling import call
+from alignkit.training.calling import WRITES, call
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def accepted(objective: OnlineObjective, rollouts: Rollouts, prompts: int) -> li
 
     Raises UserError where the answer is anything but one truth value for each prompt.
     """
-    with objective.state.locked("accept"):
+    with objective.state.locked("accept", WRITES):
         answer = call(objective, "accept", rollouts)
     if not isinstance(answer, Tensor) or answer.dtype != torch.bool or answer.shape != (prompts,):
         found = (

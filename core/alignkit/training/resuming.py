@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from alignkit.objective import Objective
-from alignkit.run.checkpoint import Checkpoint, latest_checkpoint, require_numbers, save_checkpoint
+from alignkit.run.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from alignkit.training.observing import Observing
 from alignkit.training.optimization import StageOptimizer, load_optimizer_state, optimizer_state
 
@@ -44,12 +44,7 @@ class Reached:
 
 
 def save_training(folder: Path, state: TrainingState, reached: Reached, keep: int) -> int:
-    """Write a checkpoint and drop all but the newest `keep`; return the step of the oldest that is kept.
-
-    Raises UserError where the state of an objective or an observer holds anything but numbers.
-    """
-    for name, remembered in state.observing.states.items():
-        require_numbers(remembered, f"observer {name!r}")
+    """Write a checkpoint and drop all but the newest `keep`; return the step of the oldest that is kept."""
     moments, numbers = optimizer_state(state.optimizer)
     tensors = {
         f"{WEIGHTS}{name}": parameter.detach().cpu().contiguous()

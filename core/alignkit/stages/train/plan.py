@@ -93,9 +93,11 @@ class PlannedTrain(PlannedStage[Train]):
             f" on {wanted.on}",
             f", starting from {wanted.start}" if wanted.start else "",
             f": {wanted.steps} steps" if wanted.steps else f": {wanted.epochs:g} epochs",
-            f" of {wanted.batch_size} groups, learning rate {wanted.learning_rate:g}",
+            f" of {wanted.batch_size} groups, learning rate {self._rates}",
+            f" by {with_options(self.optimizer)}" if self.optimizer.name != USUAL_OPTIMIZER else "",
             f", trains {', '.join(role.name for role in self.roles if role.trainable)}",
             *(f", {role}" for role in self.roles if role.name in wanted.roles),
+            f", observed by {', '.join(map(with_options, self.observers))}" if self.observers else "",
         ]
         return "".join(parts)
 
@@ -140,9 +142,6 @@ class PlannedTrain(PlannedStage[Train]):
 
     @property
     def effective_settings(self) -> dict[str, Any]:
-        """Return the settings that the result depends on, without the objectives and the held-out entry."""
-        left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
-        return self.settings.model_dump(mode="json", exclude=left_out)
         """Return the settings that the result depends on, without the objectives and the held-out entry.
 
         Optimizer and observers are there with all their options.
