@@ -53,6 +53,7 @@ WITHOUT_TESTS = {
     "stages.evaluate.reward_models": "whole runs in tests/test_pipeline_online.py",
     "stages.planned": "the verbs' plans: tests/stages/train/test_plan.py and its neighbours",
     "stages.sample.work": "whole runs in tests/test_pipeline_online.py",
+    "stages.train.demands": "tests/stages/train/test_plan.py",
     "stages.train.roles": "tests/stages/train/test_online.py",
     "stages.train.sources": "whole runs in tests/test_pipeline_online.py",
     "stages.train.work": "whole runs in tests/test_pipeline.py",

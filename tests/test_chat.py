@@ -27,7 +27,7 @@ def stage(request, tmp_path, monkeypatch):
         trained.add("policy", trainable=True)
         shake(trained, "policy")
         trained.save("policy", tmp_path / "adapter")
-    term = TermInputs("sft", 1.0, "pairs", ("policy",))
+    term = TermInputs("sft", 1.0, "pairs", {"policy": "language-model"})
     inputs = Inputs("0", "train", {}, {}, {"lora": {"r": 4, "alpha": 8}}, 0, {}, (term,))
     manifest = Manifest(inputs.fingerprint, inputs, done=True)
     monkeypatch.setattr(chat, "finished_adapter", lambda folder: (folder / "adapter", manifest))

@@ -72,6 +72,7 @@ class Batch:
     tokens (N, T): token ids. mask (N, T): true at the tokens to learn from, with end-of-sequence. group (N,):
     the number of each completion's prompt among the G `prompts`. step, steps: the optimizer step, from 0, and
     the number of all steps. sources: where `source`, (N,), counts the places from which completions came.
+    absent: why columns that some rows of the data have are not here, by name.
     Columns and signals are read as attributes:
 
         logps, entropy, reference_logps, values   (N, T), fp32, zero outside the mask
@@ -88,6 +89,7 @@ class Batch:
     step: int = 0
     steps: int = 1
     sources: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Tensor:
         if name.startswith("_"):
@@ -108,10 +110,11 @@ class Batch:
                 f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."
             )
+        why = f": {self.absent[name]}" if name in self.absent else ""
         raise MissingColumn(
-            f"the objective reads batch.{name}, but the data has no column {name!r}; columns found: "
+            f"the objective reads batch.{name}, but the data has no column {name!r}{why}; columns found: "
             f"{columns}; signals: {signals}",
-            hint=f"{meant.strip() or NO_COLUMN.format(name=name)}",
+            hint=meant.strip() or NO_COLUMN.format(name=name),
         )
 
     def __len__(self) -> int:

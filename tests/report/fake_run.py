@@ -64,7 +64,7 @@ def make_inputs(
 
 def make_term(objective: str, **options: Any) -> TermInputs:
     """Return an objective that trains the policy on `comparisons`."""
-    return TermInputs(objective, 1.0, "comparisons", ("policy",), options)
+    return TermInputs(objective, 1.0, "comparisons", {"policy": "language-model"}, options)
 
 
 def make_record(

@@ -9,7 +9,8 @@ from alignkit.measure import Metric
 from alignkit.run.folder import StageFolder
 from alignkit.run.manifest import Inputs, TermInputs, begin, finish, missing_or_changed, read_manifest
 
-TERM = TermInputs("mine", 0.5, "pairs", ("policy", "value"), {"beta": 0.1})
+TRAINS = {"policy": "language-model", "value": "value"}
+TERM = TermInputs("mine", 0.5, "pairs", TRAINS, {"beta": 0.1})
 INPUTS = Inputs(
     "0.1.0",
     "train",
@@ -32,7 +33,7 @@ def folder(tmp_path) -> StageFolder:
 def test_it_is_read_back_as_it_was_written(folder):
     written = begin(folder, INPUTS, "train mine on pairs", METRICS)
     assert read_manifest(folder) == written
-    assert written.inputs.trains == {"policy", "value"}
+    assert written.inputs.trains == TRAINS
     assert not written.done
 
 

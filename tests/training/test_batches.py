@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from alignkit import Average, Batch, Demonstrations, Group, Loss, Objective, Preferences, Prompt, UserError
 from alignkit.recipe import Training
 from alignkit.training.batches import cut, join
-from alignkit.training.trainer import PLACE_STRIDE, SEED_STRIDE
+from alignkit.training.differentiating import seed_dropout
 
 GROUPS = [group for group in random_groups(random.Random(5), 30, most=4) if len(group.completions) > 1][:9]
 
@@ -127,7 +127,7 @@ def test_with_dropout_the_signals_are_the_same_when_they_are_computed_again(tmp_
     assert len(parts) > 1
     made = []
     for place, part in enumerate(parts):
-        torch.manual_seed((one.seed * SEED_STRIDE + place * PLACE_STRIDE) % 2**63)
+        seed_dropout(one.seed, 0, place)
         made.append(batches.make(chosen, part))
     loss = term.objective.loss(join(made)).terms.mean()
     expected = torch.autograd.grad(loss, list(one.parameters.values()))

@@ -51,8 +51,10 @@ def role_signals(
     for together in _passes(roles, [*wanted, *sorted(seen - set(wanted))]):
         laid = _rows_of(roles, together[0], rows)
         with roles.active(together[0]) as model:
-            hidden = hidden_states(model, laid)  # (R·L, H)
+            computed = hidden_states(model, laid)  # (R·L, H)
         for name in together:
+            # a role that is only read may share the adapter of one that is trained
+            hidden = computed if roles.roles[name].trainable else computed.detach()
             if name in seen or not KINDS[roles.roles[name].kind].headed:
                 predicting[name] = hidden.index_select(0, laid.predicting)
             if name in wanted:

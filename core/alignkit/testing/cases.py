@@ -20,6 +20,7 @@ from alignkit.objective import (
     OnlineObjective,
     Preferences,
     Prompts,
+    Stepwise,
     roles_of,
     roles_of_function,
     sources_of,
@@ -42,8 +43,12 @@ class Case:
     leaves: dict[str, Tensor]
 
 
-def make_case(objective: Objective, seed: int, columns: Collection[str]) -> Case:
+def make_case(
+    objective: Objective, seed: int, columns: Collection[str], token_columns: Collection[str] = ()
+) -> Case:
     """Return random groups of the sizes that the data has. columns: of the data, besides its kind's own.
+
+    token_columns: columns with a number for each token.
 
     The first token of a completion is its number.
     """
@@ -65,6 +70,9 @@ def make_case(objective: Objective, seed: int, columns: Collection[str]) -> Case
     if isinstance(objective, OnlineObjective):
         signals |= _of_rollouts(objective, mask, group, generator)
     data = _columns(objective, group, generator, columns)
+    data |= {name: torch.rand(mask.shape, generator=generator) * mask for name in sorted(token_columns)}
+    if issubclass(type(objective).data, Stepwise):
+        data |= _of_steps(mask, generator)
     prompts = tuple(Prompt([number + 1], f"prompt {number}") for number in range(GROUPS))
     sources = tuple(sources_of(objective)) if isinstance(objective, OnlineObjective) else ()
     return Case(Rollouts(tokens, mask, group, data, signals, prompts, sources=sources), leaves)
@@ -149,9 +157,8 @@ def _sizes(objective: Objective, generator: torch.Generator) -> Tensor:
         sizes = torch.randint(1, most + 1, (GROUPS,), generator=generator)
         sizes[0] = most
         return sizes
-    least, most = {Demonstrations: (1, 1), Preferences: (2, 4), Labelled: (1, 3)}.get(
-        type(objective).data, (1, 4)
-    )
+    sizes = {Demonstrations: (1, 1), Preferences: (2, 4), Labelled: (1, 3), Stepwise: (1, 1)}
+    least, most = sizes.get(type(objective).data, (1, 4))
     return torch.randint(least, most + 1, (GROUPS,), generator=generator)
 
 
@@ -174,11 +181,23 @@ def _columns(
     return found
 
 
+def _of_steps(mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return the ends of random steps, the last token of a completion among them, and labels, (N, T)."""
+    last = mask & (mask.flip(-1).cumsum(-1).flip(-1) == 1)
+    ends = mask & (last | (torch.rand(mask.shape, generator=generator) < 0.4))
+    good = torch.rand(mask.shape, generator=generator) < 0.5
+    return {"step_end": ends.float(), "label": (ends & good).float()}
+
+
 def padded(rollouts: Rollouts, columns: int) -> Rollouts:
     """Return the same completions with more columns of padding."""
     wide = {name: wider(value, columns) for name, value in rollouts.signals.items()}
     return replace(
-        rollouts, tokens=wider(rollouts.tokens, columns), mask=wider(rollouts.mask, columns), signals=wide
+        rollouts,
+        tokens=wider(rollouts.tokens, columns),
+        mask=wider(rollouts.mask, columns),
+        columns={name: wider(value, columns) for name, value in rollouts.columns.items()},
+        signals=wide,
     )
 
 

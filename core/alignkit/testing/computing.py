@@ -48,11 +48,12 @@ class Outcome:
 
 
 def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, float]) -> Outcome:
-    """Begin with `state`, call `prepare` of an OnlineObjective, and `loss` on each micro-batch.
+    """Begin with `state`, do one step: `prepare` of an OnlineObjective, and `loss` on each micro-batch.
 
     Raises AssertionError or UserError with what is wrong with an answer of the objective.
     """
     set_state(objective, state)
+    call(objective, "begin_step", 0, 1)
     laid = _laid_out(case, layout)
     columns: dict[str, Tensor] = dict(laid.columns)
     signals: dict[str, Tensor] = dict(laid.signals)
@@ -91,7 +92,9 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
         for loss in losses:
             if weight > 0:
                 total = total + loss.factor * loss.total()[0] / weight
-    return Outcome(float(total.detach()), sum(weights), _gradients(total, case.leaves), averages.means())
+    outcome = Outcome(float(total.detach()), sum(weights), _gradients(total, case.leaves), averages.means())
+    call(objective, "end_step", outcome.metrics)
+    return outcome
 
 
 def set_state(objective: Objective, state: dict[str, float]) -> None:

@@ -22,7 +22,9 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-5
 """How far sums may differ by the rounding of fp32."""
 
 
-def check_objective(objective: Objective, *, columns: Collection[str] = ()) -> None:
+def check_objective(
+    objective: Objective, *, columns: Collection[str] = (), token_columns: Collection[str] = ()
+) -> None:
     """Check an objective, an instance with its options; return where nothing is wrong.
 
     The suite checks that
@@ -38,8 +40,9 @@ def check_objective(objective: Objective, *, columns: Collection[str] = ()) -> N
 
     It cannot know whether the mathematics is that of the paper.
 
-    columns: columns of the data that these options need, such as {"margin"}. `rank` or `label` is there where
-    the kind of data has it. Raises AssertionError or UserError with what is wrong.
+    columns: columns of the data that these options need, such as {"margin"}; token_columns: those with a
+    number for each token. `rank` or `label` is there where the kind of data has it. Raises AssertionError or
+    UserError with what is wrong.
     """
     check_declarations(objective, columns)
     check_options(objective)
@@ -47,7 +50,7 @@ def check_objective(objective: Objective, *, columns: Collection[str] = ()) -> N
     reached: set[str] = set()
     try:
         for seed in SEEDS:
-            case = make_case(objective, seed, columns)
+            case = make_case(objective, seed, columns, token_columns)
             once = compute(objective, case, Layout(), state)
             _check_gradients(objective, case, once)
             _check_ways(objective, case, once, seed, state)

@@ -74,7 +74,9 @@ class ObjectiveBatches:
             self.roles, live, rows, entropy=objective.entropy, functions=objective.over_vocabulary
         )
         batch = rows.batch.with_(**known, **computed)
-        return replace(batch, step=chosen.step, steps=self.steps, sources=source.sources)
+        return replace(
+            batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent
+        )
 
     @property
     def trained_signals(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,12 +24,14 @@ class Source(Protocol):
     """Gives the groups of each step, and the signals that are already known.
 
     names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once. sources:
-    from where the completions came, by name; empty for the data's own.
+    from where the completions came, by name; empty for the data's own. absent: why columns that some rows
+    have are not there, by name.
     """
 
     names: tuple[str, ...]
     steps_per_epoch: int
     sources: tuple[str, ...]
+    absent: Mapping[str, str]
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -66,8 +68,16 @@ class FixedSource:
 
     sources = ()
 
-    def __init__(self, groups: Sequence[Group], cache: FrozenSignals, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        cache: FrozenSignals,
+        seed: int,
+        batch_size: int,
+        absent: Mapping[str, str],
+    ) -> None:
         self.groups, self.cache, self.seed, self.batch_size = groups, cache, seed, batch_size
+        self.absent = absent
         self.names = cache.names
         self.steps_per_epoch = steps_per_epoch(len(groups), batch_size)
 
@@ -106,15 +116,22 @@ def fixed_source(
     folder: Path,
     seed: int,
     note: Callable[[str], None],
+    absent: Mapping[str, str] | None = None,
 ) -> FixedSource:
-    """Make the source of an objective's groups; `folder` keeps the signals of roles that it only reads."""
+    """Make the source of an objective's groups; `folder` keeps the signals of roles that it only reads.
+
+    absent: see `Source`.
+    """
     frozen = sorted(role for role in objective.reads if _is_frozen(roles, role, objective))
     budget = forward_budget(settings.micro_batch_tokens)
     cache = FrozenSignals(folder, roles, frozen, groups, budget, note)
-    return FixedSource(groups, cache, seed, settings.batch_size)
+    return FixedSource(groups, cache, seed, settings.batch_size, absent or {})
 
 
 def _is_frozen(roles: Roles, name: str, objective: Objective) -> bool:
     """Tell whether a role's signals over the data never change, and are computed of the data as it is."""
     role = roles.roles[name]
-    return not role.trainable and role.following is None and not overrides(objective, "arrange")
+    moves = role.following is not None or any(
+        other.trainable and other.adapter == role.adapter for other in roles.roles.values()
+    )
+    return not moves and not overrides(objective, "arrange")

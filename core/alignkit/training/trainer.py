@@ -11,19 +11,18 @@ import torch
 from torch import nn
 
 from alignkit.errors import UserError
-from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
-from alignkit.objective import Loss, Objective, overrides
+from alignkit.objective import Objective
 from alignkit.optimizer import Optimizer
 from alignkit.progress import Display, Progress
 from alignkit.recipe import Training
 from alignkit.run.checkpoint import checkpoint_folder
 from alignkit.run.folder import StageFolder
 from alignkit.run.metrics import MetricsFile
-from alignkit.training.averages import Averages
-from alignkit.training.batches import ObjectiveBatches, StepGroups, cut, join
-from alignkit.training.calling import begin_step, end_step, losses_of
-from alignkit.training.gradient import StepGradient, signal_gradients
+from alignkit.training.batches import ObjectiveBatches
+from alignkit.training.calling import begin_step, end_step
+from alignkit.training.differentiating import differentiate, measure, require_finite
+from alignkit.training.gradient import StepGradient
 from alignkit.training.interruption import Interrupted, sigterm_noted
 from alignkit.training.metrics import GRAD_NORM, HELD_OUT, MEMORY, SPEED, prefix_of
 from alignkit.training.observing import Observing
@@ -33,12 +32,6 @@ from alignkit.training.sources import FixedSource, Source
 
 HALF_LOSS_SCALE = 1024.0
 """Keeps float16 gradients of activations above underflow; it is divided out with the weight."""
-
-SEED_STRIDE = 1_000_003
-"""A prime above the number of steps of a stage: no two seeds share the random numbers of a step."""
-
-PLACE_STRIDE = 2_147_483_647
-"""A prime above all products of seeds and steps that are used, for micro-batches that are computed twice."""
 
 Track = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
@@ -163,14 +156,14 @@ class Trainer:
             begun = term.source.begin(number)
             batches = self._batches(term.objective)
             chosen = batches.choose(term.source, term.source.indices(number), number)
-            averages = self._differentiate(batches, chosen, gradient)
+            averages = differentiate(batches, chosen, gradient, self.settings.micro_batch_tokens, self.seed)
             counted += gradient.close_term(term.weight)
             tokens += chosen.tokens
             of_terms.append(averages.means())
             prefix = prefix_of(term.objective, len(self.terms))
             reported |= {f"{prefix}{name}": value for name, value in (begun | of_terms[-1]).items()}
         norm = gradient.finish(self.settings.max_grad_norm)
-        self._require_finite(norm, "the gradient", number)
+        require_finite(norm, "the gradient", number, str(self.folder.path))
         rates = learning_rates(self.settings, number, self.steps)
         if counted > 0:  # an objective may keep none of its samples: then there is nothing to learn from
             self._update(number)
@@ -191,85 +184,14 @@ class Trainer:
             for term in self.terms:
                 if term.held_out is None:
                     continue
-                averages, batches = Averages(), self._batches(term.objective)
-                for indices in self._measured_together(term):
-                    chosen = batches.choose(term.held_out, indices, step)
-                    parts = chosen.parts(forward_budget(self.settings.micro_batch_tokens))
-                    made = [batches.make(chosen, part) for part in parts]
-                    whole = [join(made)] if term.objective.scope == "step" else made
-                    for batch in whole:
-                        averages.add(losses_of(term.objective, batch))
+                averages = measure(self._batches(term.objective), term.held_out, self.settings, step)
                 prefix = prefix_of(term.objective, len(self.terms))
                 found |= {f"{prefix}{name}": value for name, value in averages.means().items()}
                 found |= term.baselines
         return {f"{HELD_OUT}{name}": value for name, value in found.items()}
 
-    def _differentiate(
-        self, batches: ObjectiveBatches, chosen: StepGroups, gradient: StepGradient
-    ) -> Averages:
-        """Add the gradient of a step's groups; return the averages of what the objective reported."""
-        averages, objective = Averages(), batches.objective
-        parts = chosen.parts(batches.budget(self.settings.micro_batch_tokens))
-        if objective.scope == "step" and len(parts) > 1:
-            self._differentiate_at_once(batches, chosen, parts, gradient, averages)
-            return averages
-        self._seed(chosen.step)
-        for part in parts:
-            losses = losses_of(objective, batches.make(chosen, part))
-            self._require_finite_losses(objective, losses, chosen.step)
-            gradient.add(losses)
-            averages.add(losses)
-        return averages
-
-    def _differentiate_at_once(
-        self,
-        batches: ObjectiveBatches,
-        chosen: StepGroups,
-        parts: list[list[int]],
-        gradient: StepGradient,
-        averages: Averages,
-    ) -> None:
-        """Do the same for an objective that sees the whole step.
-
-        All signals are computed without gradient, the loss is differentiated for them, and then each
-        micro-batch is computed again with the gradient of its signals.
-        """
-        objective, made = batches.objective, []
-        with torch.no_grad():
-            for place, part in enumerate(parts):
-                self._seed(chosen.step, place)
-                made.append(batches.make(chosen, part))
-        whole = join(made)
-        leaves = {name: whole.signals[name].requires_grad_() for name in batches.trained_signals}
-        losses = losses_of(objective, whole)
-        self._require_finite_losses(objective, losses, chosen.step)
-        averages.add(losses)
-        found = signal_gradients(losses, list(leaves.values()))
-        pieces = [cut(one, made) for one in found]  # [signal][part]
-        for place, part in enumerate(parts):
-            self._seed(chosen.step, place)
-            batch = batches.make(chosen, part)
-            gradient.backward([batch.signals[name] for name in leaves], [piece[place] for piece in pieces])
-
-    def _measured_together(self, term: TrainingTerm) -> list[list[int]]:
-        """Return the places of held-out groups that `loss` may see at once."""
-        assert term.held_out is not None
-        places, size = list(range(len(term.held_out.groups))), self.settings.batch_size
-        if term.objective.scope != "step" and not overrides(term.objective, "arrange"):
-            return [places]
-        return [places[start : start + size] for start in range(0, len(places), size)]
-
     def _batches(self, objective: Objective) -> ObjectiveBatches:
         return ObjectiveBatches(self.roles, objective, self.steps)
-
-    def _seed(self, number: int, place: int = 0) -> None:
-        """Make dropout a function of the step and the micro-batch, so that resuming needs no random state."""
-        torch.manual_seed((self.seed * SEED_STRIDE + number + place * PLACE_STRIDE) % 2**63)
-
-    def _require_finite_losses(self, objective: Objective, losses: Sequence[Loss], number: int) -> None:
-        for loss in losses:
-            total, _ = loss.total()
-            self._require_finite(float(total.detach()), f"the loss of {objective.name}", number)
 
     def _timed_step(self, number: int) -> dict[str, float]:
         """Do a step; return its metrics, with its speed and the memory."""
@@ -312,7 +234,8 @@ class Trainer:
     def _update(self, number: int) -> None:
         self.optimizer.step(self.settings, number, self.steps)
         size = float(nn.utils.get_total_norm(list(self.parameters.values())))
-        self._require_finite(size, "the norm of the weights", number, "this step is not saved")
+        where = str(self.folder.path)
+        require_finite(size, "the norm of the weights", number, where, "this step is not saved")
 
     def _require_learned(self, steps: int) -> None:
         """Refuse to end a stage that changed nothing."""
@@ -339,17 +262,6 @@ class Trainer:
 
     def _progress(self, task: str) -> Progress:
         return lambda done, total: self.display.advance(task, done, total, {})
-
-    def _require_finite(
-        self, value: float, what: str, number: int, outcome: str = "the weights are unchanged"
-    ) -> None:
-        if not math.isfinite(value):
-            raise UserError(
-                f"{what} is {value} at step {number + 1}; {outcome}",
-                where=str(self.folder.path),
-                hint="Lower learning_rate, or compute in another model.dtype; "
-                "the same command goes on from the last checkpoint.",
-            )
 
     @property
     def _state(self) -> TrainingState:

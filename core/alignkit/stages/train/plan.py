@@ -11,7 +11,12 @@ from pydantic import BaseModel
 
 from alignkit.errors import UserError
 from alignkit.measure import Metric
-from alignkit.objective import Objective, OnlineObjective, roles_of, trained_by
+from alignkit.objective import (
+    Objective,
+    OnlineObjective,
+    roles_of,
+    trained_by,
+)
 from alignkit.observer import Observer
 from alignkit.optimizer import Optimizer
 from alignkit.recipe import DataEntry, Recipe, Term, Train
@@ -23,9 +28,14 @@ from alignkit.run.manifest import TermInputs
 from alignkit.signals import KINDS
 from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
-from alignkit.stages.requirements import require_drawable, require_policy, require_stage
 from alignkit.stages.reward_roles import bind_roles
 from alignkit.stages.train.bindings import PlannedRole, plan_roles
+from alignkit.stages.train.demands import (
+    require_samples,
+    require_sources,
+    require_start,
+    require_use_of_rewards,
+)
 from alignkit.stages.train.lookup import find_observers, find_optimizer, require_rates
 from alignkit.training.metrics import metrics_of
 
@@ -169,14 +179,15 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
     where = f"stages.{name}"
     terms = tuple(_plan_term(term, settings.on, registry, f"{where}.train") for term in settings.train)
     held_out = _held_out(settings, where, registry, beside)
-    _require_start(settings, terms, recipe, registry, f"{where}.start")
+    objectives = [term.objective for term in terms]
+    require_start(settings, objectives, recipe, registry, f"{where}.start")
     for term in terms:
         if isinstance(term.objective, OnlineObjective):
-            _require_samples(term.objective, settings, registry, where)
+            require_samples(term.objective, settings, registry, where)
     reads_model = "reward" not in settings.roles and any(
         "reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms
     )
-    _require_use_of_rewards(settings, terms, reads_model, where)
+    require_use_of_rewards(settings, objectives, reads_model, where)
     own = {
         name
         for term in terms
@@ -194,7 +205,7 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
     watch = bind_roles(watch, recipe, registry, f"{where}.watch", own=own)
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
-    roles = plan_roles([term.objective for term in terms], settings, rewards, recipe, registry, where)
+    roles = plan_roles(objectives, settings, rewards, recipe, registry, where)
     trained = {role.name for role in roles if role.trainable}
     require_rates(settings.learning_rate, trained, f"{where}.learning_rate")
     optimizer = find_optimizer(settings.optimizer, registry, f"{where}.optimizer")
@@ -220,6 +231,8 @@ def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTe
             where=f"{where}.{term.objective}",
             hint="Declare `trains`: one or more roles, such as policy, reward or value.",
         )
+    if isinstance(objective, OnlineObjective):
+        require_sources(objective, f"{where}.{term.objective}")
     return PlannedTerm(objective, term.weight, term.on or on)
 
 
@@ -231,56 +244,3 @@ def _held_out(settings: Train, where: str, registry: Registry, beside: Path) -> 
     if not isinstance(held_out, DataEntry):
         return None
     return resolve(held_out, beside, f"{where}.held_out", registry)
-
-
-def _require_start(
-    settings: Train, terms: tuple[PlannedTerm, ...], recipe: Recipe, registry: Registry, where: str
-) -> None:
-    """Refuse a start from another verb's stage, and a policy that starts from a reward model."""
-    if settings.start is None:
-        return
-    require_stage(recipe, settings.start, Train, where)
-    if any("policy" in term.objective.trains for term in terms):
-        require_policy(recipe, settings.start, registry, where)
-
-
-def _require_samples(objective: OnlineObjective, settings: Train, registry: Registry, where: str) -> None:
-    """Refuse an objective that cannot learn from the samples that the stage would draw."""
-    if not settings.reward:
-        raise UserError(
-            f"the objective {objective.name!r} learns from rewards, and the stage names none",
-            where=where,
-            hint="Add `reward:`, a reward-model stage or one of: "
-            f"{', '.join(sorted(registry.rewards.items))}.",
-        )
-    require_drawable(settings.sampling, settings.max_length, registry, f"{where}.sampling")
-    if settings.sampling.temperature == 0:
-        raise UserError(
-            "at temperature 0 all samples of a prompt are the same, and none is better",
-            where=f"{where}.sampling.temperature",
-        )
-    if "policy" not in {*objective.trains, *objective.reads}:
-        raise UserError(
-            "it learns from the policy's samples, and neither trains nor reads the policy",
-            where=f"{where}.train.{objective.name}",
-            hint="Declare the policy in `trains` or `reads`.",
-        )
-    if objective.minibatches > settings.batch_size:
-        raise UserError(
-            f"{objective.minibatches} minibatches cannot be made of {settings.batch_size} prompts",
-            where=f"{where}.train.{objective.name}.minibatches",
-            hint="A minibatch holds whole prompts: raise batch_size or lower minibatches.",
-        )
-
-
-def _require_use_of_rewards(
-    settings: Train, terms: tuple[PlannedTerm, ...], reads_model: bool, where: str
-) -> None:
-    """Refuse rewards in a stage that scores nothing."""
-    if any(term.online for term in terms):
-        return
-    if settings.watch or (settings.reward and not reads_model):
-        raise UserError(
-            "no objective of this stage samples completions, so there is nothing to reward",
-            where=f"{where}.{'watch' if settings.watch else 'reward'}",
-        )

@@ -84,4 +84,5 @@ class StageSources:
             folder=self.folder.signals(name),
             seed=self.context.seed,
             note=self.context.display.note,
+            absent=dataset.report.left_out,
         )
