@@ -41,7 +41,7 @@ def check_objective(objective: Objective, *, columns: Collection[str] = ()) -> N
     columns: columns of the data that these options need, such as {"margin"}. `rank` or `label` is there where
     the kind of data has it. Raises AssertionError or UserError with what is wrong.
     """
-    check_declarations(objective, columns)
+    check_declarations(objective)
     check_options(objective)
     state = dict(objective.state)
     reached: set[str] = set()

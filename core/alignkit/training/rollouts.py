@@ -225,6 +225,7 @@ class RolloutSource:
             number * self.updates,
             self.steps,
             self.sources,
+            {weighted.name: weighted.weight for weighted in self.scorer.rewards},
         )
 
     def _with_signals(self, rollouts: Rollouts, groups: Sequence[Group]) -> Rollouts:
