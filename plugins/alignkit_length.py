@@ -19,9 +19,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
-
-from alignkit import Field, Reward, hookimpl, text_of
+from alignkit import Field, Reward, hookimpl, model_validator, text_of
 
 Unit = Literal["words", "characters"]
 

@@ -17,9 +17,18 @@ Deviations:
 import math
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import model_validator
-
-from alignkit import Average, Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import (
+    Average,
+    Batch,
+    Field,
+    Loss,
+    Metric,
+    OnlineObjective,
+    Prompts,
+    Rollouts,
+    hookimpl,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,18 @@ policy that learns from it.
 
 from typing import Literal
 
-from pydantic import model_validator
-
-from alignkit import Average, Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import (
+    Average,
+    Batch,
+    Field,
+    Loss,
+    Metric,
+    OnlineObjective,
+    Prompts,
+    Rollouts,
+    hookimpl,
+    model_validator,
+)
 
 
 class RewardRankedFineTuning(OnlineObjective):

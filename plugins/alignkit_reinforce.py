@@ -21,9 +21,7 @@ Deviations:
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import model_validator
-
-from alignkit import Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl
+from alignkit import Batch, Field, Loss, Metric, OnlineObjective, Prompts, Rollouts, hookimpl, model_validator
 
 if TYPE_CHECKING:
     from torch import Tensor

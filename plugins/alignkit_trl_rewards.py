@@ -14,9 +14,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from pydantic import model_validator
-
-from alignkit import Field, Reward, UserError, hookimpl, needed_column, text_of
+from alignkit import Field, Reward, UserError, hookimpl, model_validator, needed_column, text_of
 
 VERIFIERS = ("math_verify", "latex2sympy2_extended")
 

@@ -5,7 +5,7 @@ lacks.
 import pytest
 import torch
 
-from alignkit import Batch, UserError
+from alignkit import Batch, Rollouts, UserError
 from alignkit.batch import MissingSignal
 
 
@@ -45,3 +45,50 @@ def test_what_is_not_there_has_no_attribute(batch):
     assert hasattr(batch, "rank")
     assert not hasattr(batch, "margin")
     assert not hasattr(batch, "logps")
+
+
+def rollouts(group, **signals):
+    mask = torch.ones(len(group), 1, dtype=torch.bool)
+    return Rollouts(mask.long(), mask, torch.tensor(group), signals=signals)
+
+
+def test_means_and_deviations_of_groups_are_those_of_their_values():
+    values = torch.tensor([1.0, 10, 2, 6, 20, 7], requires_grad=True)
+    found = rollouts([0, 1, 0, 0, 1, 2])
+    mean = found.group_mean(values)
+    assert mean.tolist() == [3, 15, 3, 3, 15, 7]
+    # (1, 2, 6): √((4 + 1 + 9) ÷ 2) and √(14 ÷ 3); (10, 20): √50 and 5; a value alone: 0
+    three, two = 7**0.5, 50**0.5
+    assert found.group_std(values).tolist() == pytest.approx([three, two, three, three, two, 0])
+    biased = found.group_std(values, unbiased=False)
+    three = (14 / 3) ** 0.5
+    assert biased.tolist() == pytest.approx([three, 5, three, three, 5, 0])
+    (gradient,) = torch.autograd.grad(mean[0], values)
+    assert gradient.tolist() == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3, 0, 0])
+
+
+@pytest.mark.parametrize("value", [0.1, -0.7, 1 / 3, 1e4 / 3])
+def test_equal_values_are_their_own_mean_and_have_no_deviation_at_all(value):
+    for size in range(1, 12):
+        values, found = torch.full((size,), value), rollouts([0] * size)
+        assert torch.equal(found.group_mean(values), values)
+        assert found.group_std(values).tolist() == [0] * size
+
+
+def test_a_reward_that_the_stage_lacks_is_named():
+    found = rollouts([0, 0], **{"reward_parts/right": torch.ones(2), "reward_parts/form": torch.zeros(2)})
+    assert sorted(found.reward_parts) == ["form", "right"]
+    with pytest.raises(UserError, match="no reward of this stage is called 'wrong'; found: form, right"):
+        _ = found.reward_parts["wrong"]
+
+
+def test_completions_are_selected_by_their_places_or_by_marks():
+    found = rollouts([0, 0, 1], rewards=torch.tensor([1.0, 2, 3]))
+    assert found.select(torch.tensor([2, 0])).rewards.tolist() == [3, 1]
+    assert found.select(torch.tensor([True, False, True])).rewards.tolist() == [1, 3]
+
+
+def test_an_optional_column_is_found_in_loss_of_an_online_objective_too():
+    found = rollouts([0, 0], difficulty=torch.tensor([0.5, 0.5]))
+    assert found.get("difficulty").tolist() == [0.5, 0.5]
+    assert found.get("weight") is None

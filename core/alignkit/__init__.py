@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alignkit.api import API_VERSION
 from alignkit.batch import Batch, Pairs, Prompt, Rollouts
@@ -67,6 +67,7 @@ __all__ = [
     "UserError",
     "__version__",
     "hookimpl",
+    "model_validator",
     "needed_column",
     "parameter_groups",
     "text_of",

@@ -65,6 +65,17 @@ REWARD_PART = "reward_parts/"
 """What stands before a reward's name in the signal that holds its scores."""
 
 
+class RewardParts(dict[str, "Tensor"]):
+    """The scores of every reward of a stage, (N,), by name."""
+
+    def __missing__(self, name: str) -> Tensor:
+        """Refuse a name that no reward has."""
+        raise UserError(
+            f"no reward of this stage is called {name!r}; found: {', '.join(sorted(self)) or 'none'}",
+            hint="Name one of the stage's `reward`; those of `watch` are not given to objectives.",
+        )
+
+
 @dataclass(frozen=True)
 class Batch:
     """N completions of G prompts, padded to T tokens, with one signal for each declared role.
@@ -121,8 +132,11 @@ class Batch:
         return self.tokens.shape[0]
 
     def get(self, column: str) -> Tensor | None:
-        """Return an optional column of the data, (N,), or None where the data has no such column."""
-        return self.columns.get(column)
+        """Return an optional column of the data, (N,), or None where the data has no such column.
+
+        In `loss` of an OnlineObjective it also finds what `prepare` added.
+        """
+        return self.columns.get(column, self.signals.get(column))
 
     def with_(self, **tensors: Tensor) -> Any:
         """Return this batch with further tensors, (N,) or (N, T), which are read as attributes."""
@@ -141,13 +155,16 @@ class Batch:
         return self.source == self.sources.index(source)
 
     @property
-    def reward_parts(self) -> dict[str, Tensor]:
-        """Return the scores of every reward by itself, (N,), by the rewards' names, before weights."""
-        return {
-            name.removeprefix(REWARD_PART): value
+    def reward_parts(self) -> RewardParts:
+        """Return the scores of every reward by itself, (N,), by the rewards' names, before weights.
+
+        Reading a name that the stage's rewards lack raises UserError, which names them.
+        """
+        return RewardParts(
+            (name.removeprefix(REWARD_PART), value)
             for name, value in self.signals.items()
             if name.startswith(REWARD_PART)
-        }
+        )
 
     def group_sum(self, values: Tensor) -> Tensor:
         """Return, for each completion, the sum of `values`, (N,), over its group: (N,)."""
@@ -155,13 +172,21 @@ class Batch:
         return values.new_zeros(size).index_add_(0, self.group, values)[self.group]
 
     def group_mean(self, values: Tensor) -> Tensor:
-        """Return, for each completion, the mean of `values`, (N,), over its group: (N,)."""
-        return self.group_sum(values) / self.group_size(values)
+        """Return, for each completion, the mean of `values`, (N,), over its group: (N,).
+
+        Equal values have exactly this value as their mean, without a rounding error. Else what is left of
+        them after the mean, divided by a deviation near 0, would be no longer near 0.
+        """
+        lowest = values.new_zeros(int(self.group.max()) + 1).scatter_reduce(
+            0, self.group, values.detach(), "amin", include_self=False
+        )[self.group]
+        return lowest + self.group_sum(values - lowest) / self.group_size(values)
 
     def group_std(self, values: Tensor, *, unbiased: bool = True) -> Tensor:
         """Return, for each completion, the standard deviation of `values`, (N,), in its group: (N,).
 
-        unbiased: divide by the group's size less one. It is 0 where a completion is alone in its group.
+        unbiased: divide by the group's size less one. It is exactly 0 where all values of a group are equal,
+        and where a completion is alone in its group.
         """
         squared = self.group_sum((values - self.group_mean(values)).square())
         return (squared / (self.group_size(values) - int(unbiased)).clamp(min=1)).sqrt()
@@ -203,10 +228,16 @@ class Rollouts(Batch):
     rewards (N,): the weighted sum of the rewards. sampler_logps (N, T): the log-probabilities as the sampler
     computed them, zero where a completion is the data's own. source (N,): the place of its role in `sources`.
     finished (N,): 1 where a completion ended by itself. Columns of the data are those of the prompts.
+    reward_weights: the factor of each of `reward_parts` in the recipe's sum, by the reward's name.
     """
 
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
+
     def select(self, index: Tensor) -> Rollouts:
-        """Return the completions whose indices `index`, (K,), gives, in that order."""
+        """Return the completions whose indices `index`, (K,), gives, in that order.
+
+        Or those that are marked, where `index` is of bool, (N,).
+        """
         keep = {name: value[index] for name, value in self.signals.items()}
         columns = {name: value[index] for name, value in self.columns.items()}
         return replace(

@@ -37,6 +37,22 @@ def test_what_is_known_before_loss_and_what_is_trained_are_what_is_declared():
     assert set(online_case.leaves) == {"logps"}
 
 
+def test_rewards_are_the_weighted_sum_of_parts_that_differ():
+    given = make_case(SoundOnline(), 0, ()).given
+
+    first, second = given.reward_parts.values()
+    weights = given.reward_weights
+    assert torch.allclose(given.rewards, weights["first"] * first + weights["second"] * second)
+    assert torch.stack([first, second]).corrcoef()[0, 1].abs() < 0.95
+
+
+def test_columns_of_rollouts_are_one_number_per_prompt():
+    given = make_case(SoundOnline(), 0, {"difficulty"}).given
+
+    for number in given.group.unique():
+        assert len(given.difficulty[given.group == number].unique()) == 1
+
+
 def test_every_signal_that_a_role_computes_can_be_made():
     everything = offline(
         lambda b: Loss(-summed(b)),

@@ -1,7 +1,7 @@
 """Each wrong declaration of an objective, and each option that cannot be written down, is named."""
 
 import pytest
-from made_objectives import Sound, SoundOnline, advantages, offline, online, summed
+from made_objectives import Sound, advantages, offline, online, summed
 
 from alignkit import Field, Loss, Metric, OnlineObjective, Preferences, Prompts, UserError
 from alignkit.testing import check_objective
@@ -37,9 +37,15 @@ def test_an_online_objective_without_a_policy_is_refused():
         check_objective(online(advantages, trains={"value"}))
 
 
-def test_columns_of_the_data_are_refused_for_rollouts():
-    with pytest.raises(AssertionError, match="no columns of the data, such as 'margin'"):
-        check_objective(SoundOnline(), columns={"margin"})
+def test_rollouts_have_the_columns_of_their_prompts():
+    def weighted(batch):
+        assert batch.get("nothing") is None
+        return Loss(-batch.advantages * batch.difficulty * batch.get("difficulty") * summed(batch))
+
+    objective = online(lambda r: advantages(r, harder=r.difficulty + 1), weighted)
+    check_objective(objective, columns={"difficulty"})
+    with pytest.raises(UserError, match="adds no 'difficulty'"):
+        check_objective(objective)
 
 
 def test_declared_metrics_are_accepted():

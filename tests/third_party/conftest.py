@@ -52,6 +52,14 @@ class Run:
         lines = (self.folder / stage / "metrics.jsonl").read_text().strip().split("\n")
         return [json.loads(line) for line in lines]
 
+    def rollouts(self, stage: str, number: int = 0) -> tuple[list[dict], dict]:
+        """The samples of a batch, one mapping for each prompt that was drawn, and their scores."""
+        (folder,) = (self.folder / stage / "rollouts").iterdir()
+        lines = (folder / f"{number:06d}.jsonl").read_text(encoding="utf-8").strip().split("\n")
+        return [json.loads(line) for line in lines], json.loads(
+            (folder / f"{number:06d}.scores.json").read_text(encoding="utf-8")
+        )
+
     def manifest(self, stage: str) -> dict:
         return json.loads((self.folder / stage / "manifest.json").read_text())
 

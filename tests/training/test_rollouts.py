@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tiny_training import TinyTerms
 from alignkit import Group, OnlineObjective, Prompts, UserError
 from alignkit.models import computing
 from alignkit.recipe import Training
+from alignkit.rewards.kinds import RegisteredReward, WeightedReward
 from alignkit.rewards.scoring import Scorer
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
@@ -211,6 +213,32 @@ def test_samples_without_an_opinion_are_left_out(tmp_path):
     assert all(
         completion[0] % 2 == 0 for group in trainer.terms[0].source.groups for completion in group.completions
     )
+
+
+def test_prepare_finds_each_reward_before_its_weight_and_the_weights(tmp_path):
+    found = []
+
+    class Parts(OnlineObjective):
+        name = "parts"
+        data = Prompts
+
+        def prepare(self, rollouts):
+            found.append(rollouts)
+            return rollouts
+
+    def count(prompts, completions, completion_ids, **columns):
+        return [float(len(tokens)) for tokens in completion_ids]
+
+    source = longer(Parts(samples_per_prompt=2), tmp_path).terms[0].source
+    (first,) = source.scorer.rewards
+    second = WeightedReward(RegisteredReward("count", count), 0.25)
+    source.scorer = Scorer((replace(first, weight=2.0), second))
+    source.begin(0)
+    (rollouts,) = found
+    assert rollouts.reward_weights == {"table": 2.0, "count": 0.25}
+    parts = rollouts.reward_parts
+    assert parts["count"].tolist() == rollouts.mask.sum(-1).tolist()
+    torch.testing.assert_close(rollouts.rewards, 2 * parts["table"] + 0.25 * parts["count"])
 
 
 def test_a_reward_that_abstains_from_everything_is_told(tmp_path):

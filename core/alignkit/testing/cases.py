@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from alignkit.batch import Prompt, Rollouts
+from alignkit.batch import REWARD_PART, Prompt, Rollouts
 from alignkit.objective import (
     Demonstrations,
     Labelled,
@@ -29,6 +29,8 @@ from alignkit.signals import ENTROPY, KINDS, signals_of
 
 GROUPS, LONGEST = 4, 5
 """Groups of a case, and the most tokens of a completion."""
+REWARD_WEIGHTS = {"first": 1.0, "second": 0.5}
+"""The rewards of rollouts, with their weights."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,10 @@ def make_case(
         data |= _of_steps(mask, generator)
     prompts = tuple(Prompt([number + 1], f"prompt {number}") for number in range(GROUPS))
     sources = tuple(sources_of(objective)) if isinstance(objective, OnlineObjective) else ()
-    return Case(Rollouts(tokens, mask, group, data, signals, prompts, sources=sources), leaves)
+    given = Rollouts(
+        tokens, mask, group, data, signals, prompts, sources=sources, reward_weights=REWARD_WEIGHTS
+    )
+    return Case(given, leaves)
 
 
 def trained_signals(objective: Objective) -> list[str]:
@@ -97,13 +102,12 @@ def _of_rollouts(
     objective: OnlineObjective, mask: Tensor, group: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Return what rollouts have besides the roles' signals. Each source gives its share of a group."""
-    rewards = torch.randn(len(mask), generator=generator)
+    parts = {name: torch.randn(len(mask), generator=generator) for name in REWARD_WEIGHTS}
     order = [which for which, count in enumerate(sources_of(objective).values()) for _ in range(count)]
     place = torch.arange(len(group)) - torch.searchsorted(group, group)
     return {
-        "rewards": rewards,
-        "reward_parts/first": 0.5 * rewards,
-        "reward_parts/second": 0.5 * rewards,
+        "rewards": torch.stack([REWARD_WEIGHTS[name] * part for name, part in parts.items()]).sum(0),
+        **{f"{REWARD_PART}{name}": part for name, part in parts.items()},
         "sampler_logps": -3 * torch.rand(mask.shape, generator=generator) * mask,
         "source": torch.tensor(order)[place % len(order)],
     }
@@ -168,8 +172,9 @@ def _columns(
     """Return the columns of the kind of data and those that the author names, (N,) each."""
     count, data = len(group), type(objective).data
     found = {name: torch.rand(count, generator=generator) + 0.5 for name in sorted(names)}
-    if "weight" in found:
-        found["weight"] = found["weight"][group]  # one per prompt
+    of_prompts = found if isinstance(objective, OnlineObjective) else {"weight"} & found.keys()
+    for name in of_prompts:
+        found[name] = found[name][group]  # one number per prompt
     if issubclass(data, Preferences):
         first = torch.cat([torch.ones(1, dtype=torch.bool), group[1:] != group[:-1]])
         # with ties, but never ties alone

@@ -44,7 +44,7 @@ def check_objective(
     number for each token. `rank` or `label` is there where the kind of data has it. Raises AssertionError or
     UserError with what is wrong.
     """
-    check_declarations(objective, columns)
+    check_declarations(objective)
     check_options(objective)
     state = dict(objective.state)
     reached: set[str] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 
 from alignkit.measure import Metric
 from alignkit.objective import (
@@ -20,8 +19,8 @@ from alignkit.signals import POLICY, REFERENCE
 from alignkit.testing.failure import fail
 
 
-def check_declarations(objective: Objective, columns: Collection[str]) -> None:
-    """Refuse declarations that the engine could not follow. columns: those of the data that are needed.
+def check_declarations(objective: Objective) -> None:
+    """Refuse declarations that the engine could not follow.
 
     Raises AssertionError, or UserError where the registry would refuse the class too.
     """
@@ -31,7 +30,7 @@ def check_declarations(objective: Objective, columns: Collection[str]) -> None:
     for name, metric in cls.metrics.items():
         if not isinstance(metric, Metric):
             fail(objective, f"`metrics` declares {name!r} as {metric!r}; expected Metric(label, unit)")
-    _check_data(objective, columns)
+    _check_data(objective)
 
 
 def _check_roles(objective: Objective) -> None:
@@ -62,7 +61,7 @@ def _check_roles(objective: Objective) -> None:
             )
 
 
-def _check_data(objective: Objective, columns: Collection[str]) -> None:
+def _check_data(objective: Objective) -> None:
     data = type(objective).data
     online = isinstance(objective, OnlineObjective)
     of_data = isinstance(objective, OnlineObjective) and DATA in sources_of(objective)
@@ -74,12 +73,6 @@ def _check_data(objective: Objective, columns: Collection[str]) -> None:
         )
     if online and "policy" not in {*objective.trains, *objective.reads}:
         fail(objective, 'the policy samples, but neither `trains` nor `reads` has "policy"')
-    if online and columns:
-        fail(
-            objective,
-            f"rollouts have no columns of the data, such as {min(columns)!r}; only rewards read the data's "
-            "columns",
-        )
 
 
 def check_options(objective: Objective) -> None:

@@ -137,6 +137,7 @@ class Collector:
             number * self.updates,
             steps,
             tuple(self.drawer.sources),
+            reward_weights={weighted.name: weighted.weight for weighted in self.scorer.rewards},
         )
 
     def _collect_accepted(self, number: int, steps: int) -> Collected:

@@ -20,6 +20,14 @@ def require_sources(objective: OnlineObjective, where: str) -> None:
             where=where,
             hint="Change rollouts in `prepare`.",
         )
+    fixed = objective.samples_from and not isinstance(type(objective).samples_from, property)
+    if fixed and "samples_per_prompt" in objective.model_fields_set:
+        counts = ", ".join(f"{count} from {role}" for role, count in objective.samples_from.items())
+        raise UserError(
+            f"the objective takes {counts}, whatever this option says",
+            where=f"{where}.samples_per_prompt",
+            hint="Leave the option out.",
+        )
     known = roles_of(objective)
     for name, count in sources_of(objective).items():
         writes = name == DATA or (name in known and not KINDS[known[name].kind].headed)
