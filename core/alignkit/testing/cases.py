@@ -92,10 +92,9 @@ def _of_rollouts(
     rewards = torch.randn(len(mask), generator=generator)
     order = [which for which, count in enumerate(sources_of(objective).values()) for _ in range(count)]
     place = torch.arange(len(group)) - torch.searchsorted(group, group)
+    parts = dict.fromkeys(("reward_parts/first", "reward_parts/second"), 0.5 * rewards)
     return {
-        "rewards": rewards,
-        "reward_parts/first": 0.5 * rewards,
-        "reward_parts/second": 0.5 * rewards,
+        **({"rewards": rewards, **parts} if objective.rewarded else {}),
         "sampler_logps": -3 * torch.rand(mask.shape, generator=generator) * mask,
         "source": torch.tensor(order)[place % len(order)],
     }

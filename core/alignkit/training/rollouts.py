@@ -144,7 +144,9 @@ class RolloutSource:
         collected = self._collect(number)
         self.files.write_scores(number, collected.scores)
         rollouts = self._rollouts(collected.kept, number)
-        metrics = collected.metrics | {OPTIMIZED_REWARD: _mean(rollouts.rewards)}
+        metrics = dict(collected.metrics)
+        if self.objective.rewarded:
+            metrics[OPTIMIZED_REWARD] = _mean(rollouts.rewards)
         if len(rollouts):
             rollouts = self._with_signals(rollouts, collected.kept.groups)
             if "logps" in rollouts.signals:
@@ -204,15 +206,14 @@ class RolloutSource:
         """Return the rollouts with all that is known before any role is computed, on the CPU."""
         batch, _ = batch_of(kept.groups or [Group([0], ([0],), {})])
         signals = {
-            "rewards": torch.tensor(kept.rewards, dtype=torch.float32),
             "sampler_logps": _per_token(kept.logps, batch.mask.shape[1]),
             "source": torch.tensor(kept.sources, dtype=torch.long),
-            **{
-                f"{REWARD_PART}{name}": torch.tensor(numbers, dtype=torch.float32)
-                for name, numbers in kept.parts.items()
-            },
         }
-        if kept.token_rewards is not None:
+        if self.objective.rewarded:
+            signals["rewards"] = torch.tensor(kept.rewards, dtype=torch.float32)
+            for name, numbers in kept.parts.items():
+                signals[f"{REWARD_PART}{name}"] = torch.tensor(numbers, dtype=torch.float32)
+        if self.objective.rewarded and kept.token_rewards is not None:
             signals["token_rewards"] = _per_token(kept.token_rewards, batch.mask.shape[1])
         count = len(kept.rewards)
         return Rollouts(
@@ -228,10 +229,13 @@ class RolloutSource:
         )
 
     def _with_signals(self, rollouts: Rollouts, groups: Sequence[Group]) -> Rollouts:
-        """Add every declared role's signals."""
+        """Add every declared role's signals and, for `prepare`, the functions of the vocabulary."""
         names = sorted({*self.objective.trains, *self.objective.reads})
         entropy = self.objective.entropy
-        return rollouts.with_(**compute_signals(self.roles, groups, names, self.budget, entropy=entropy))
+        functions = self.objective.over_vocabulary if overrides(self.objective, "prepare") else {}
+        return rollouts.with_(
+            **compute_signals(self.roles, groups, names, self.budget, entropy=entropy, functions=functions)
+        )
 
     def _compare(self, rollouts: Rollouts, number: int) -> float:
         """Return the mean difference between the sampler's log-probabilities and the trainer's.

@@ -247,7 +247,7 @@ def _require_start(
 
 def _require_samples(objective: OnlineObjective, settings: Train, registry: Registry, where: str) -> None:
     """Refuse an objective that cannot learn from the samples that the stage would draw."""
-    if not settings.reward:
+    if objective.rewarded and not settings.reward:
         raise UserError(
             f"the objective {objective.name!r} learns from rewards, and the stage names none",
             where=where,
@@ -255,7 +255,7 @@ def _require_samples(objective: OnlineObjective, settings: Train, registry: Regi
             f"{', '.join(sorted(registry.rewards.items))}.",
         )
     require_drawable(settings.sampling, settings.max_length, registry, f"{where}.sampling")
-    if settings.sampling.temperature == 0:
+    if objective.rewarded and settings.sampling.temperature == 0:
         raise UserError(
             "at temperature 0 all samples of a prompt are the same, and none is better",
             where=f"{where}.sampling.temperature",
@@ -277,8 +277,17 @@ def _require_samples(objective: OnlineObjective, settings: Train, registry: Regi
 def _require_use_of_rewards(
     settings: Train, terms: tuple[PlannedTerm, ...], reads_model: bool, where: str
 ) -> None:
-    """Refuse rewards in a stage that scores nothing."""
-    if any(term.online for term in terms):
+    """Refuse rewards in a stage that scores nothing, or that learns from no score."""
+    online = [term.objective for term in terms if isinstance(term.objective, OnlineObjective)]
+    if any(objective.rewarded for objective in online):
+        return
+    if online and settings.reward and not reads_model:
+        raise UserError(
+            "no objective of this stage learns from rewards",
+            where=f"{where}.reward",
+            hint="Name them in `watch:`, where they are only measured.",
+        )
+    if online:
         return
     if settings.watch or (settings.reward and not reads_model):
         raise UserError(
