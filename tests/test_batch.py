@@ -1,11 +1,13 @@
 """What a batch does not carry: a signal that its objective does not declare, and a column that the data
-lacks.
+lacks; and its random numbers.
 """
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from alignkit import Batch, Rollouts, UserError
+from alignkit import Batch, Prompt, Rollouts, UserError
 from alignkit.batch import MissingSignal
 
 
@@ -92,3 +94,34 @@ def test_an_optional_column_is_found_in_loss_of_an_online_objective_too():
     found = rollouts([0, 0], difficulty=torch.tensor([0.5, 0.5]))
     assert found.get("difficulty").tolist() == [0.5, 0.5]
     assert found.get("weight") is None
+
+
+def written(count):
+    """Completions of two tokens, the second of which is padding where the number is odd, of two prompts."""
+    mask = torch.tensor([[True, number % 2 == 0] for number in range(count)])
+    tokens = torch.arange(1, 2 * count + 1).reshape(count, 2) * mask
+    return Batch(tokens, mask, torch.arange(count) % 2, prompts=[Prompt([1]), Prompt([2])])
+
+
+def test_random_numbers_depend_on_step_prompt_and_completion_alone():
+    batch = written(6)
+    numbers = batch.uniform()
+    order = torch.tensor([4, 2, 5, 0, 1, 3])
+    turned = Batch(  # in another order, with more padding and the prompts in turn
+        torch.nn.functional.pad(batch.tokens[order], (0, 3), value=7),
+        torch.nn.functional.pad(batch.mask[order], (0, 3)),
+        1 - batch.group[order],
+        prompts=[Prompt([2]), Prompt([1])],
+    )
+    assert turned.uniform().equal(numbers[order])
+    assert not replace(batch, step=1, steps=2).uniform().eq(numbers).any()
+    assert not replace(batch, prompts=[Prompt([3]), Prompt([4])]).uniform().eq(numbers).any()
+
+
+def test_random_numbers_are_spread_evenly():
+    count = 4000
+    numbers = written(count).uniform()
+    assert numbers.min() > 0
+    assert numbers.max() < 1
+    share = torch.histc(numbers, 10, 0, 1) / count
+    assert (share - 0.1).abs().max() < 4 * (0.1 * 0.9 / count) ** 0.5  # four standard errors

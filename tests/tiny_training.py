@@ -74,13 +74,16 @@ class TinyTerms:
         self,
         objective: OnlineObjective,
         prompts: Sequence[Group],
-        reward: Callable[[list[int]], float | None],
+        reward: Callable[[list[int]], float | None] | None,
         max_tokens: int = 1,
     ) -> TrainingTerm:
-        """A term that samples completions of the prompts; `reward` scores the tokens of one."""
+        """A term that samples completions of the prompts; `reward`, if any, scores the tokens of one."""
 
         def table(prompts, completions, completion_ids, **columns):
+            assert reward is not None
             return [reward(tokens) for tokens in completion_ids]
+
+        rewards = () if reward is None else (WeightedReward(RegisteredReward("table", table)),)
 
         # The text holds a line separator, which ends no line of a file.
         examples = [Example(f"{number}\u2028") for number in range(len(prompts))]
@@ -88,7 +91,7 @@ class TinyTerms:
             objective,
             Dataset(examples, list(prompts), Tally("prompts").report()),
             TinySampler(self.roles),
-            Scorer((WeightedReward(RegisteredReward("table", table)),)),
+            Scorer(rewards),
             self.roles,
             sampling=Sampling(objective.samples_per_prompt, max_tokens=max_tokens, seed=0),
             folder=self.folder.rollouts(objective.name),

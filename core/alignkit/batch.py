@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import UserError
@@ -116,7 +117,7 @@ class Batch:
         close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        if "rewards" in self.signals:
+        if {"rewards", "sampler_logps"} & self.signals.keys():
             raise MissingSignal(
                 f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."
@@ -199,6 +200,21 @@ class Batch:
     def group_size(self, like: Tensor) -> Tensor:
         """Return, for each completion, how many completions its group has: (N,), of the dtype of `like`."""
         return self.group_sum(like.new_ones(len(self)))
+
+    def uniform(self) -> Tensor:
+        """Return a random number in (0, 1) for each completion, (N,), another one in each optimizer step.
+
+        It depends on nothing but the step, the prompt and the completion, so neither the cut into
+        micro-batches nor a resumed run changes it. Equal completions of a prompt get equal numbers.
+        """
+        import torch
+
+        numbers = []
+        for tokens, mask, group in zip(self.tokens, self.mask, self.group.tolist(), strict=True):
+            written = (self.step, self.prompts[group].tokens, tokens[mask].tolist())
+            digest = sha256(repr(written).encode()).digest()
+            numbers.append((int.from_bytes(digest[:4], "big") % 2**23 + 0.5) / 2**23)  # exact in fp32
+        return torch.tensor(numbers, dtype=torch.float32, device=self.tokens.device)
 
     def pairs(self) -> Pairs:
         """Return all pairs of a better and a worse completion of the same group.

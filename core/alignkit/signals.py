@@ -35,11 +35,13 @@ class Role:
 
     kind: `language-model` gives NAME_logps, (N, T); `reward` gives NAME_scores, (N,); `value` gives
     NAME_values, (N, T). shares: the role whose adapter this one uses, so that both are computed in one
-    forward pass; None means that it has an adapter of its own.
+    forward pass; None means that it has an adapter of its own. follows: the trained role after which this one
+    moves; a recipe has to say how fast, and None leaves it to the recipe whether it moves at all.
     """
 
     kind: KindName
     shares: str | None = None
+    follows: str | None = None
 
 
 POLICY, REFERENCE = "policy", "reference"

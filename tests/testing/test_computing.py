@@ -87,3 +87,12 @@ def test_state_that_no_checkpoint_can_carry_is_named():
 
     with pytest.raises(UserError, match=r"state\['mean'\] is a Tensor"):
         check_objective(Remembering())
+
+
+def test_end_step_gets_what_loss_reports_and_nothing_else():
+    def wrong(self, metrics):
+        self.state["mean"] = metrics["mean"]
+
+    with pytest.raises(UserError, match=r"`end_step` failed with KeyError: 'mean'"):
+        check_objective(offline(lambda b: Loss(-summed(b)), end_step=wrong))
+    check_objective(offline(lambda b: Loss(-summed(b), metrics={"mean": summed(b)}), end_step=wrong))

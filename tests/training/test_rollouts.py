@@ -10,11 +10,12 @@ import torch
 from tiny_models import shake, tiny_roles
 from tiny_training import TinyTerms
 
-from alignkit import Group, OnlineObjective, Prompts, UserError
+from alignkit import Group, Loss, OnlineObjective, Prompts, UserError
 from alignkit.models import computing
 from alignkit.recipe import Training
 from alignkit.rewards.kinds import RegisteredReward, WeightedReward
 from alignkit.rewards.scoring import Scorer
+from alignkit.testing import check_objective
 from alignkit_ppo import ProximalPolicyOptimization
 from alignkit_raft import RewardRankedFineTuning
 from alignkit_reinforce import Reinforce
@@ -310,3 +311,51 @@ def test_a_state_that_no_checkpoint_carries_is_told_at_once(tmp_path):
 
     with pytest.raises(UserError, match=r"state\['mean'\] is a Tensor; checkpoints hold numbers"):
         longer(Keeping(), tmp_path, steps=1).run()
+
+
+def kl(policy, reference):
+    return (policy.exp() * (policy - reference)).sum(-1)
+
+
+class Exact(OnlineObjective):
+    """Brings the policy back to the reference; it keeps the divergence as it was at sampling."""
+
+    name = "exact"
+    data = Prompts
+    reads = {"reference"}
+    rewarded = False
+    over_vocabulary = {"kl": kl, "far": lambda reference: -reference.logsumexp(-1)}
+
+    def prepare(self, rollouts):
+        return rollouts.with_(before=rollouts.kl)
+
+    def loss(self, batch):
+        moved = ((batch.kl - batch.before) * batch.mask).sum(-1)
+        terms = (batch.kl * batch.mask).sum(-1)
+        return Loss(terms, metrics={"kl": terms, "moved": moved.abs(), "far": batch.far.abs().sum(-1)})
+
+
+def test_prepare_has_the_functions_of_the_vocabulary_as_at_sampling_and_loss_as_they_are(tmp_path):
+    check_objective(Exact(samples_per_prompt=2, epochs=2))
+    trainer = longer(Exact(samples_per_prompt=2, epochs=2), tmp_path, moved=True, reward=None, steps=2)
+    trainer.run()
+    first, second = lines(tmp_path)
+    assert first["kl"] > 0.01
+    assert first["moved"] < 1e-5
+    assert second["kl"] < first["kl"]
+    assert second["moved"] > 1e-3
+    assert first["far"] < 1e-4  # probabilities add up to 1
+
+
+def test_an_objective_that_learns_from_no_reward_has_none(tmp_path):
+    class Reads(Exact):
+        def prepare(self, rollouts):
+            return rollouts.with_(before=rollouts.kl, returns=rollouts.rewards)
+
+    longer(Exact(samples_per_prompt=2), tmp_path / "one", moved=True, reward=None, steps=1).run()
+    (first,) = lines(tmp_path / "one")
+    assert "rollouts/reward" not in first
+    with pytest.raises(UserError, match=r"batch\.rewards was read"):
+        longer(Reads(samples_per_prompt=2), tmp_path / "two", moved=True, reward=None, steps=1).run()
+    with pytest.raises(UserError, match=r"batch\.rewards was read"):
+        check_objective(Reads())

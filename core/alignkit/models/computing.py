@@ -112,7 +112,13 @@ def _signals(
 
 @torch.no_grad()
 def compute_signals(
-    roles: Roles, groups: Sequence[Group], names: Sequence[str], budget: int, *, entropy: bool = False
+    roles: Roles,
+    groups: Sequence[Group],
+    names: Sequence[str],
+    budget: int,
+    *,
+    entropy: bool = False,
+    functions: Functions | None = None,
 ) -> dict[str, Tensor]:
     """Return the signals of the roles `names` for all N completions of `groups`, in their order.
 
@@ -128,11 +134,13 @@ def compute_signals(
         for name, kind in ((name, roles.roles[name].kind) for name in names)
         for signal in signals_of(name, kind, entropy=entropy)
     }
+    found |= {name: torch.zeros(sum(sizes), longest) for name in functions or {}}
     with roles.without_dropout():
         for part in micro_batches(groups, range(len(groups)), budget):
             rows = roles.rows([groups[index] for index in part]).to(roles.base.device)
             places = [place for index in part for place in range(starts[index], starts[index + 1])]
-            for signal, block in role_signals(roles, names, rows, entropy=entropy).items():
+            computed = role_signals(roles, names, rows, entropy=entropy, functions=functions)
+            for signal, block in computed.items():
                 _write(found[signal], places, block)
     return found
 

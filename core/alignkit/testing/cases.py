@@ -105,9 +105,12 @@ def _of_rollouts(
     parts = {name: torch.randn(len(mask), generator=generator) for name in REWARD_WEIGHTS}
     order = [which for which, count in enumerate(sources_of(objective).values()) for _ in range(count)]
     place = torch.arange(len(group)) - torch.searchsorted(group, group)
-    return {
+    rewards = {
         "rewards": torch.stack([REWARD_WEIGHTS[name] * part for name, part in parts.items()]).sum(0),
         **{f"{REWARD_PART}{name}": part for name, part in parts.items()},
+    }
+    return {
+        **(rewards if objective.rewarded else {}),
         "sampler_logps": -3 * torch.rand(mask.shape, generator=generator) * mask,
         "source": torch.tensor(order)[place % len(order)],
     }

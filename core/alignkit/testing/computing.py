@@ -13,7 +13,7 @@ from alignkit.objective import Loss, Objective, OnlineObjective, overrides
 from alignkit.testing.cases import GROUPS, Case, padded, wider
 from alignkit.testing.failure import fail
 from alignkit.training.averages import Averages
-from alignkit.training.calling import call, losses_of
+from alignkit.training.calling import begin_step, call, end_step, losses_of
 from alignkit.training.preparing import accepted, check_prepared, lasting
 
 BEFORE_ROLES = {"rewards", "reward_parts/first", "reward_parts/second", "sampler_logps", "source"}
@@ -53,7 +53,7 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
     Raises AssertionError or UserError with what is wrong with an answer of the objective.
     """
     set_state(objective, state)
-    call(objective, "begin_step", 0, 1)
+    begin_step(objective, 0, 1)
     laid = _laid_out(case, layout)
     columns: dict[str, Tensor] = dict(laid.columns)
     signals: dict[str, Tensor] = dict(laid.signals)
@@ -64,6 +64,8 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
             name: value.masked_fill(~laid.mask, 0) if value.ndim == 2 else value
             for name, value in {**laid.columns, **lasting(objective, laid)}.items()
         }
+        # Functions of the vocabulary are computed anew for `loss`.
+        signals |= {name: laid.signals[name] for name in objective.over_vocabulary if name in laid.signals}
     place = laid.tokens[:, 0]  # `make_case` writes a completion's number into its first token
     signals |= {name: wider(leaf, layout.padding)[place] for name, leaf in case.leaves.items()}
     kept, averages = [], Averages()
@@ -93,7 +95,7 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
             if weight > 0:
                 total = total + loss.factor * loss.total()[0] / weight
     outcome = Outcome(float(total.detach()), sum(weights), _gradients(total, case.leaves), averages.means())
-    call(objective, "end_step", outcome.metrics)
+    end_step(objective, outcome.metrics)
     return outcome
 
 

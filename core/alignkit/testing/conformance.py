@@ -35,7 +35,8 @@ def check_objective(
     - only declared signals are read;
     - padding, the order of completions and prompts, and the cut into micro-batches of whole prompts change
       neither loss nor gradient nor metrics;
-    - `prepare` and `accept` of an OnlineObjective return what they must;
+    - `prepare` and `accept` of an OnlineObjective return what they must, and `end_step` can read what it
+      gets;
     - `loss` does not change the state.
 
     It cannot know whether the mathematics is that of the paper.
@@ -77,7 +78,11 @@ def _check_ways(objective: Objective, case: Case, once: Outcome, seed: int, stat
     """Compute the case in other ways, and compare each outcome with `once`."""
     shuffled = torch.randperm(len(case.given), generator=torch.Generator().manual_seed(seed))
     for way in (
-        _Way("when it is computed again", "the loss must depend only on its batch", Layout()),
+        _Way(
+            "when it is computed again",
+            "the loss must depend only on its batch, which has random numbers: batch.uniform()",
+            Layout(),
+        ),
         _Way(
             "with more padding",
             MASKING,

@@ -116,15 +116,14 @@ class Collector:
         """Return the samples as rollouts with all that is known before any role is computed, on the CPU."""
         batch, _ = batch_of(kept.groups or [Group([0], ([0],), {})])
         signals = {
-            "rewards": torch.tensor(kept.rewards, dtype=torch.float32),
             "sampler_logps": _per_token(kept.logps, batch.mask.shape[1]),
             "source": torch.tensor(kept.sources, dtype=torch.long),
-            **{
-                f"{REWARD_PART}{name}": torch.tensor(numbers, dtype=torch.float32)
-                for name, numbers in kept.parts.items()
-            },
         }
-        if kept.token_rewards is not None:
+        if self.objective.rewarded:
+            signals["rewards"] = torch.tensor(kept.rewards, dtype=torch.float32)
+            for name, numbers in kept.parts.items():
+                signals[f"{REWARD_PART}{name}"] = torch.tensor(numbers, dtype=torch.float32)
+        if self.objective.rewarded and kept.token_rewards is not None:
             signals["token_rewards"] = _per_token(kept.token_rewards, batch.mask.shape[1])
         count = len(kept.rewards)
         return Rollouts(

@@ -71,10 +71,12 @@ def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
 def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]:
     """Return the signals that `loss` finds as they were at sampling.
 
-    Left out are the signals that trained roles compute anew; `logps` at sampling is called `old_logps`.
+    Left out are the signals that trained roles compute anew, and the functions of the vocabulary; `logps` at
+    sampling is called `old_logps`.
     """
     roles, logps = roles_of(objective), signal_name(POLICY, "language-model")
     trained = {name for role in objective.trains for name in signals_of(role, roles[role].kind, entropy=True)}
+    trained |= set(objective.over_vocabulary)
     return {
         (OLD_LOGPS if name == logps else name): value
         for name, value in prepared.signals.items()

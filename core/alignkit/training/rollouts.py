@@ -16,7 +16,7 @@ from alignkit.data.rows import Rows
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import OnlineObjective, sources_of, updates_per_batch
+from alignkit.objective import OnlineObjective, overrides, sources_of, updates_per_batch
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer
@@ -144,7 +144,9 @@ class RolloutSource:
         collected = self.collector.collect(number, self.steps)
         self.files.write_scores(number, collected.scores)
         rollouts = self.collector.rollouts(collected.kept, number, self.steps)
-        metrics = collected.metrics | {OPTIMIZED_REWARD: _mean(rollouts.rewards)}
+        metrics = dict(collected.metrics)
+        if self.objective.rewarded:
+            metrics[OPTIMIZED_REWARD] = _mean(rollouts.rewards)
         if len(rollouts):
             rollouts = self._with_signals(rollouts, collected.kept.groups)
             if "logps" in rollouts.signals:
@@ -155,10 +157,13 @@ class RolloutSource:
         return batch
 
     def _with_signals(self, rollouts: Rollouts, groups: Sequence[Group]) -> Rollouts:
-        """Add every declared role's signals."""
+        """Add every declared role's signals and, for `prepare`, the functions of the vocabulary."""
         names = sorted({*self.objective.trains, *self.objective.reads})
         entropy = self.objective.entropy
-        return rollouts.with_(**compute_signals(self.roles, groups, names, self.budget, entropy=entropy))
+        functions = self.objective.over_vocabulary if overrides(self.objective, "prepare") else {}
+        return rollouts.with_(
+            **compute_signals(self.roles, groups, names, self.budget, entropy=entropy, functions=functions)
+        )
 
     def _compare(self, rollouts: Rollouts, number: int) -> float:
         """Return the mean difference between the sampler's log-probabilities and the trainer's.

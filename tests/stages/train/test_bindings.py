@@ -59,10 +59,22 @@ class Process(Objective):
         return Loss(batch.prm_values)
 
 
+class Moving(Objective):
+    """Needs a reference that moves."""
+
+    name = "moving"
+    data = Preferences
+    reads = {"reference"}
+    roles = {"reference": Role("language-model", follows="policy")}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(batch.reference_logps - batch.logps)
+
+
 @pytest.fixture(scope="module")
 def registry():
     found = Registry()
-    for cls in (Distil, Twin, Generative, Process):
+    for cls in (Distil, Twin, Generative, Process, Moving):
         found.objectives.add(Plugin("test", "test", __file__), cls.name, cls)
     return found
 
@@ -113,6 +125,11 @@ def test_a_reference_may_follow_the_policy(registry, tmp_path):
     reference = roles["reference"]
     assert (reference.start, reference.follow, reference.rate, reference.every) == ("sft", "policy", 0.5, 10)
     assert "reference moves towards policy by 0.5 every 10 steps" in stage.line
+
+
+def test_a_role_that_has_to_follow_is_bound_with_a_rate(registry, tmp_path):
+    roles, _ = roles_in(registry, tmp_path, train="moving", roles={"reference": {"follow": "policy"}})
+    assert (roles["reference"].follow, roles["reference"].rate) == ("policy", 1.0)
 
 
 def test_a_teacher_may_read_after_another_prompt(registry, tmp_path):
@@ -187,6 +204,11 @@ WRONG = {
     "following from elsewhere": (
         {"train": "dpo", "start": "sft", "roles": {"reference": {"start": "other", "follow": "policy"}}},
         "found other, expected sft",
+    ),
+    "a role that has to follow, unbound": ({"train": "moving"}, "needs 'reference' to follow 'policy'"),
+    "a role that has to follow, bound to a stage": (
+        {"train": "moving", "roles": {"reference": "sft"}},
+        "needs 'reference' to follow 'policy'.*\n.*follow: policy, rate: 1, every: 100",
     ),
     "a rate without a role to follow": (
         {"train": "dpo", "roles": {"reference": {"rate": 0.1}}},

@@ -2,9 +2,9 @@
 
 import pytest
 
-from alignkit import UserError
+from alignkit import Batch, Loss, OnlineObjective, Prompts, UserError
 from alignkit.recipe import parse_recipe
-from alignkit.registry import Registry
+from alignkit.registry import Plugin, Registry
 from alignkit.stages.plan import make_plan
 from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTrain
 
@@ -14,9 +14,22 @@ STAGES = {
 }
 
 
+class Unrewarded(OnlineObjective):
+    """Learns from samples, and from no reward of them."""
+
+    name = "unrewarded"
+    data = Prompts
+    rewarded = False
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps * batch.mask)
+
+
 @pytest.fixture(scope="module")
 def registry():
-    return Registry()
+    found = Registry()
+    found.objectives.add(Plugin("test", "test", __file__), Unrewarded.name, Unrewarded)
+    return found
 
 
 @pytest.fixture
@@ -109,6 +122,13 @@ def test_its_result_depends_on_the_objectives_and_not_on_how_often_it_is_saved(p
     assert not {"train", "save_every", "keep_checkpoints", "trackers"} & one.effective_settings.keys()
 
 
+def test_without_rewards_samples_may_be_watched_and_drawn_at_temperature_0(plan):
+    one = plan(train="unrewarded", watch="length", sampling={"temperature": 0})
+    assert one.rewards == ()
+    assert [reward.name for reward in one.watch] == ["length"]
+    assert plan(train={"unrewarded": {}, "raft": {}}, reward="length").rewards
+
+
 def test_held_out_data_of_its_own_is_an_entry(plan, tmp_path):
     (tmp_path / "val.jsonl").write_text("")
     one = plan(train="dpo", held_out="./val.jsonl")
@@ -131,6 +151,7 @@ def test_its_metrics_have_the_units_that_plugins_declare(plan):
         ({"train": "raft"}, "learns from rewards, and the stage names none"),
         ({"train": "dpo", "reward": "length"}, "there is nothing to reward"),
         ({"train": "dpo", "watch": "length"}, "there is nothing to reward"),
+        ({"train": "unrewarded", "reward": "length"}, "no objective of this stage learns from rewards"),
         ({"train": "dpo", "held_out": 1.5}, "a share lies between 0 and 1, found 1.5"),
         ({"train": "dpo", "start": "judge"}, "'judge' is a reward model"),
         ({"train": "dpo", "start": "pairs"}, "'pairs' is data; a train stage is needed here"),

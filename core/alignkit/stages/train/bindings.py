@@ -147,6 +147,13 @@ def _plan(
     if start is not None:
         head_is_fresh = trainable or name in BUILT_IN
         of = _adapter_in(start, name, role, head_is_fresh, recipe, registry, f"{where}.start")
+    if role.follows is not None and binding.follow != role.follows:
+        raise UserError(
+            f"the objective needs {name!r} to follow {role.follows!r}, and the stage does not say how",
+            where=f"{where}.follow",
+            hint=f"Bind it: roles: {{{name}: {{follow: {role.follows}, rate: 0.01}}}}, or with a copy now "
+            f"and then: {{follow: {role.follows}, rate: 1, every: 100}}.",
+        )
     if binding.follow is not None and trainable:
         raise UserError("it is trained, so it cannot follow another role", where=f"{where}.follow")
     return PlannedRole(

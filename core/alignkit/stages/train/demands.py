@@ -59,7 +59,7 @@ def require_start(
 
 def require_samples(objective: OnlineObjective, settings: Train, registry: Registry, where: str) -> None:
     """Refuse an objective that cannot learn from the samples that the stage would draw."""
-    if not settings.reward:
+    if objective.rewarded and not settings.reward:
         raise UserError(
             f"the objective {objective.name!r} learns from rewards, and the stage names none",
             where=where,
@@ -67,7 +67,7 @@ def require_samples(objective: OnlineObjective, settings: Train, registry: Regis
             f"{', '.join(sorted(registry.rewards.items))}.",
         )
     require_drawable(settings.sampling, settings.max_length, registry, f"{where}.sampling")
-    if settings.sampling.temperature == 0:
+    if objective.rewarded and settings.sampling.temperature == 0:
         raise UserError(
             "at temperature 0 all samples of a prompt are the same, and none is better",
             where=f"{where}.sampling.temperature",
@@ -89,8 +89,17 @@ def require_samples(objective: OnlineObjective, settings: Train, registry: Regis
 def require_use_of_rewards(
     settings: Train, objectives: Sequence[Objective], reads_model: bool, where: str
 ) -> None:
-    """Refuse rewards in a stage that scores nothing."""
-    if any(isinstance(objective, OnlineObjective) for objective in objectives):
+    """Refuse rewards in a stage that scores nothing, or that learns from no score."""
+    online = [objective for objective in objectives if isinstance(objective, OnlineObjective)]
+    if any(objective.rewarded for objective in online):
+        return
+    if online and settings.reward and not reads_model:
+        raise UserError(
+            "no objective of this stage learns from rewards",
+            where=f"{where}.reward",
+            hint="Name them in `watch:`, where they are only measured.",
+        )
+    if online:
         return
     if settings.watch or (settings.reward and not reads_model):
         raise UserError(
