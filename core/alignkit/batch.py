@@ -105,7 +105,7 @@ class Batch:
         close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        if "rewards" in self.signals:
+        if {"rewards", "sampler_logps"} & self.signals.keys():
             raise MissingSignal(
                 f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."

@@ -15,9 +15,11 @@ from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.objective import OnlineObjective, overrides
 from alignkit.rewards.scoring import Scorer, Scores
+from alignkit.signals import STEP_END
 from alignkit.training.drawing import DrawnSamples, RoundDrawer
 from alignkit.training.metrics import ACCEPTED, REWARDS
 from alignkit.training.preparing import accepted
+from alignkit.training.step_ends import step_end
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,14 @@ class Collector:
         """Return the samples as rollouts with all that is known before any role is computed, on the CPU."""
         batch, _ = batch_of(kept.groups or [Group([0], ([0],), {})])
         signals = {
-            "rewards": torch.tensor(kept.rewards, dtype=torch.float32),
             "sampler_logps": _per_token(kept.logps, batch.mask.shape[1]),
             "source": torch.tensor(kept.sources, dtype=torch.long),
-            **{
-                f"{REWARD_PART}{name}": torch.tensor(numbers, dtype=torch.float32)
-                for name, numbers in kept.parts.items()
-            },
         }
-        if kept.token_rewards is not None:
+        if self.objective.rewarded:
+            signals["rewards"] = torch.tensor(kept.rewards, dtype=torch.float32)
+            for name, numbers in kept.parts.items():
+                signals[f"{REWARD_PART}{name}"] = torch.tensor(numbers, dtype=torch.float32)
+        if self.objective.rewarded and kept.token_rewards is not None:
             signals["token_rewards"] = _per_token(kept.token_rewards, batch.mask.shape[1])
         count = len(kept.rewards)
         return Rollouts(
@@ -132,12 +133,23 @@ class Collector:
             batch.mask[:count],
             batch.group[:count],
             {name: column[:count] for name, column in batch.columns.items()},
-            signals,
+            signals | self._steps(kept, batch.mask.shape[1]),
             batch.prompts if kept.groups else (),
             number * self.updates,
             steps,
             tuple(self.drawer.sources),
         )
+
+    def _steps(self, kept: ScoredSamples, width: int) -> dict[str, Tensor]:
+        """Return where the samples' steps end, (N, width), for an objective that reads them in steps."""
+        separator = self.objective.step_separator
+        if separator is None:
+            return {}
+        text = self.drawer.base.text
+        rows = [
+            step_end(tokens, group, separator, text) for group in kept.groups for tokens in group.completions
+        ]
+        return {STEP_END: _per_token(rows, width)}
 
     def _collect_accepted(self, number: int, steps: int) -> Collected:
         """Do the same for an objective that refuses prompts: others are drawn in their place."""

@@ -144,7 +144,9 @@ class RolloutSource:
         collected = self.collector.collect(number, self.steps)
         self.files.write_scores(number, collected.scores)
         rollouts = self.collector.rollouts(collected.kept, number, self.steps)
-        metrics = collected.metrics | {OPTIMIZED_REWARD: _mean(rollouts.rewards)}
+        metrics = dict(collected.metrics)
+        if self.objective.rewarded:
+            metrics[OPTIMIZED_REWARD] = _mean(rollouts.rewards)
         if len(rollouts):
             rollouts = self._with_signals(rollouts, collected.kept.groups)
             if "logps" in rollouts.signals:

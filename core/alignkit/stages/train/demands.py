@@ -51,7 +51,7 @@ def require_start(
 
 def require_samples(objective: OnlineObjective, settings: Train, registry: Registry, where: str) -> None:
     """Refuse an objective that cannot learn from the samples that the stage would draw."""
-    if not settings.reward:
+    if objective.rewarded and not settings.reward:
         raise UserError(
             f"the objective {objective.name!r} learns from rewards, and the stage names none",
             where=where,
