@@ -47,3 +47,10 @@ def test_the_signal_of_a_role_of_another_name_begins_with_that_name(kind, signal
 )
 def test_it_is_told_how_a_signal_is_declared_where_a_role_gives_it(signal, declare):
     assert how_to_declare(signal) == declare
+
+
+def test_the_end_of_steps_comes_from_data_in_steps_or_a_separator():
+    told = how_to_declare("step_end")
+    assert told is not None
+    assert "Stepwise" in told
+    assert "step_separator" in told

@@ -178,11 +178,15 @@ class OnlineObjective(Objective):
     Empty means that the policy gives `samples_per_prompt`. rewarded: whether it learns from rewards; where it
     does not, a stage needs none, and rollouts have none. max_rounds: where `accept` refuses prompts, how many
     rounds of prompts are drawn for a batch before it stays smaller.
+
+    step_separator: text that stands between two steps of a sample. The rollouts then have `step_end`, (N, T),
+    1 at the last token of each step, as data of the kind Stepwise has it.
     """
 
     samples_from: ClassVar[Mapping[str, int]] = {}
     rewarded: ClassVar[bool] = True
     max_rounds: ClassVar[int] = 10
+    step_separator: ClassVar[str | None] = None
     samples_per_prompt: int = Field(4, ge=1, description="completions sampled for each prompt")
     epochs: int = Field(1, ge=1, description="passes over each batch of samples")
     minibatches: int = Field(

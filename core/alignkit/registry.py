@@ -229,7 +229,8 @@ def require_objective(cls: Any, plugin: Plugin) -> None:
         raise UserError(f'{label} has no name; add `name = "…"`')
     if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, DataKind)):
         raise UserError(
-            f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Prompts)"
+            f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Stepwise, "
+            "Prompts)"
         )
     require_roles(cls, label)
     if issubclass(cls.data, Prompts) and not issubclass(cls, OnlineObjective):

@@ -60,6 +60,9 @@ SHORT = {POLICY: "logps", "reward": "scores", "value": "values"}
 ENTROPY, OLD_LOGPS = "entropy", "old_logps"
 """The policy's entropy, which is computed on request, and its log-probabilities at sampling."""
 
+STEP_END = "step_end"
+"""What is 1 at the last token of each step of a completion, and 0 elsewhere, (N, T)."""
+
 
 def signal_name(role: str, kind: str) -> str:
     """Return the name of a role's signal."""
@@ -84,6 +87,8 @@ def how_to_declare(signal: str) -> str | None:
         return "`entropy = True` beside a policy"
     if signal == OLD_LOGPS:
         return "an OnlineObjective: only rollouts have a log-probability at sampling"
+    if signal == STEP_END:
+        return "`data = Stepwise`, or `step_separator` in an OnlineObjective"
     for name, role in BUILT_IN.items():
         if signal == signal_name(name, role.kind):
             return f'"{name}" in ' + ("`reads`" if name == REFERENCE else "`trains` or `reads`")

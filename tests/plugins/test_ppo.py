@@ -62,6 +62,32 @@ def test_with_lambda_1_the_returns_are_the_rewards_to_come():
     torch.testing.assert_close(prepared.returns, to_come * rollouts.mask)
 
 
+def test_rewards_of_tokens_enter_the_advantages_where_they_were_earned():
+    options = {"gamma": 1.0, "lam": 0.5, "whiten_advantages": False}
+    given = {"logps": [[-1.0, -2.0]], "reference_logps": [[-1.2, -1.6]], "values": [[0.5, 0.25]]}
+    rollouts = made([[1, 1]], [0], [3.0], token_rewards=[[1.0, 2.0]], **given)
+
+    prepared = ProximalPolicyOptimization(kl_coef=0, **options).prepare(rollouts)
+    # δ_1 = 2 − 0.25 = 1.75 = A_1; δ_0 = 1 + 0.25 − 0.5 = 0.75, and A_0 = 0.75 + ½·1.75 = 1.625
+    assert prepared.advantages.tolist() == [[1.625, 1.75]]
+    # the returns are A + V: (1.625 + 0.5, 1.75 + 0.25)
+    assert prepared.returns.tolist() == [[2.125, 2.0]]
+
+    # The same 3 earned at the end: δ_1 = 2.75 = A_1, δ_0 = 0.25 − 0.5, and A_0 = −0.25 + ½·2.75 = 1.125.
+    whole = made([[1, 1]], [0], [3.0], **given)
+    prepared = ProximalPolicyOptimization(kl_coef=0, **options).prepare(whole)
+    assert prepared.advantages.tolist() == [[1.125, 2.75]]
+
+    # With β = ½, KL_t = log π − log π_ref = (0.2, −0.4), and 1 for a missing end at the last token, the
+    # rewards are (1 − 0.1, 2 + 0.2 − 1): δ_1 = 1.2 − 0.25, δ_0 = 0.9 + 0.25 − 0.5, A_0 = 0.65 + ½·0.95.
+    objective = ProximalPolicyOptimization(kl_coef=0.5, missing_eos_penalty=1.0, **options)
+    prepared = objective.prepare(rollouts.with_(finished=torch.zeros(1, dtype=torch.float64)))
+    assert prepared.advantages.flatten().tolist() == pytest.approx([1.125, 0.95])
+    # what is reported is the whole reward, with its penalty, and the divergence: 3 − 1, and 0.2 − 0.4
+    assert prepared.penalized_scores.tolist() == [2.0]
+    assert prepared.kl.tolist() == pytest.approx([-0.2])
+
+
 @pytest.mark.parametrize("columns", [0, 1, 5])
 def test_the_score_lies_on_the_last_written_token(columns):
     rollouts = padded(made([[1, 1, 0], [1, 1, 1], [1, 0, 0]], [0, 1, 2], [1.0, 2.0, 3.0]), columns)

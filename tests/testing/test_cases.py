@@ -4,7 +4,7 @@ import pytest
 import torch
 from made_objectives import Sound, SoundOnline, offline, summed
 
-from alignkit import Demonstrations, Loss, Preferences
+from alignkit import Demonstrations, Loss, Preferences, Stepwise
 from alignkit.signals import BUILT_IN, KINDS, signals_of
 from alignkit.testing import check_objective
 from alignkit.testing.cases import GROUPS, make_case, padded
@@ -85,6 +85,30 @@ def test_rankings_have_two_to_four_completions_and_never_ties_alone(seed):
     for number in range(GROUPS):
         assert len(set(rank[group == number].tolist())) > 1
         assert len(set(case.given.weight[group == number].tolist())) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_have_numbers_of_tokens_and_end_with_the_completion(seed):
+    case = make_case(offline(lambda b: Loss(-summed(b)), data=Stepwise), seed, ())
+    given = padded(case.given, 3)
+    last = given.at_end(torch.ones(len(given)))
+
+    assert torch.bincount(given.group).tolist() == [1] * GROUPS
+    assert given.step_end.shape == given.label.shape == given.mask.shape
+    assert ((last == 1) <= (given.step_end == 1)).all()
+    assert (given.step_end <= given.mask).all()
+    assert (given.label <= given.step_end).all()
+    assert 0 < given.label.sum() < given.step_end.sum()
+
+
+def test_rollouts_have_steps_where_a_separator_is_declared():
+    class InSteps(SoundOnline):
+        step_separator = "\n"
+
+    given = make_case(InSteps(), 0, ()).given
+    assert (given.step_end <= given.mask).all()
+    assert given.step_end.sum() > len(given)
+    assert "step_end" not in make_case(SoundOnline(), 0, ()).given.signals
 
 
 def test_a_completions_first_token_is_its_number_in_any_layout():

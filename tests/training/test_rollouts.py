@@ -288,6 +288,30 @@ def test_prepare_must_return_rollouts_of_fitting_shapes(tmp_path):
         longer(Wrong(), tmp_path, steps=1).run()
 
 
+def test_rollouts_in_steps_have_their_ends_in_prepare_and_in_loss(tmp_path):
+    seen = {}
+
+    class InSteps(OnlineObjective):
+        name = "in-steps"
+        data = Prompts
+        step_separator = " "  # the tiny tokenizer writes numbers, and a space before all but the first
+
+        def prepare(self, rollouts):
+            seen["prepare"] = rollouts
+            return rollouts
+
+        def loss(self, batch):
+            seen["loss"] = batch
+            return Loss(-batch.logps, batch.step_end)
+
+    longer(InSteps(), tmp_path, steps=1).run()
+    for batch in seen.values():
+        ends = batch.mask.clone()
+        ends[:, 0] = batch.mask.sum(-1) == 1
+        assert torch.equal(batch.step_end, ends.float())
+    assert seen["loss"].step_end.sum() > len(seen["loss"])
+
+
 def test_damaged_rollouts_are_refused_by_name(tmp_path):
     longer(Reinforce(samples_per_prompt=2, epochs=2, clip=0.2), tmp_path, steps=2).terms[0].source.begin(0)
     (tmp_path / "rollouts" / "reinforce" / "000000" / "tensors.safetensors").write_bytes(b"")

@@ -18,12 +18,10 @@ from alignkit.data.encoding import Place
 from alignkit.data.own_columns import is_per_token
 from alignkit.data.turns import Written
 from alignkit.example import BadExample, Column, Example, Steps
+from alignkit.signals import STEP_END
 
 SEPARATOR = "\n"
 """The text between two steps."""
-
-STEP_END = "step_end"
-"""The column that is 1 at the last token of each step, and 0 elsewhere."""
 
 
 def joined(example: Example) -> Example:

@@ -25,7 +25,7 @@ from alignkit.objective import (
     roles_of_function,
     sources_of,
 )
-from alignkit.signals import ENTROPY, KINDS, signals_of
+from alignkit.signals import ENTROPY, KINDS, STEP_END, signals_of
 
 GROUPS, LONGEST = 4, 5
 """Groups of a case, and the most tokens of a completion."""
@@ -71,6 +71,8 @@ def make_case(
     signals = {name: at_sampling[name] for name in known if online or name not in trained}
     if isinstance(objective, OnlineObjective):
         signals |= _of_rollouts(objective, mask, group, generator)
+        if objective.step_separator is not None:
+            signals[STEP_END] = _of_steps(mask, generator)[STEP_END]
     data = _columns(objective, group, generator, columns)
     data |= {name: torch.rand(mask.shape, generator=generator) * mask for name in sorted(token_columns)}
     if issubclass(type(objective).data, Stepwise):
@@ -194,7 +196,7 @@ def _of_steps(mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     last = mask & (mask.flip(-1).cumsum(-1).flip(-1) == 1)
     ends = mask & (last | (torch.rand(mask.shape, generator=generator) < 0.4))
     good = torch.rand(mask.shape, generator=generator) < 0.5
-    return {"step_end": ends.float(), "label": (ends & good).float()}
+    return {STEP_END: ends.float(), "label": (ends & good).float()}
 
 
 def padded(rollouts: Rollouts, columns: int) -> Rollouts:

@@ -10,13 +10,14 @@ from torch import Tensor
 from alignkit.batch import Batch, MissingColumn, Rollouts
 from alignkit.errors import UserError
 from alignkit.objective import Loss, Objective, OnlineObjective, overrides
+from alignkit.signals import STEP_END
 from alignkit.testing.cases import GROUPS, Case, padded, wider
 from alignkit.testing.failure import fail
 from alignkit.training.averages import Averages
 from alignkit.training.calling import begin_step, call, end_step, losses_of
 from alignkit.training.preparing import accepted, check_prepared, lasting
 
-BEFORE_ROLES = {"rewards", "reward_parts/first", "reward_parts/second", "sampler_logps", "source"}
+BEFORE_ROLES = {"rewards", "reward_parts/first", "reward_parts/second", "sampler_logps", "source", STEP_END}
 """The signals that rollouts have before any role is computed."""
 
 

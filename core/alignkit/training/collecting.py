@@ -15,9 +15,11 @@ from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.objective import OnlineObjective, overrides
 from alignkit.rewards.scoring import Scorer, Scores
+from alignkit.signals import STEP_END
 from alignkit.training.drawing import DrawnSamples, RoundDrawer
 from alignkit.training.metrics import ACCEPTED, REWARDS
 from alignkit.training.preparing import accepted
+from alignkit.training.step_ends import step_end
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,24 @@ class Collector:
             batch.mask[:count],
             batch.group[:count],
             {name: column[:count] for name, column in batch.columns.items()},
-            signals,
+            signals | self._steps(kept, batch.mask.shape[1]),
             batch.prompts if kept.groups else (),
             number * self.updates,
             steps,
             tuple(self.drawer.sources),
             reward_weights={weighted.name: weighted.weight for weighted in self.scorer.rewards},
         )
+
+    def _steps(self, kept: ScoredSamples, width: int) -> dict[str, Tensor]:
+        """Return where the samples' steps end, (N, width), for an objective that reads them in steps."""
+        separator = self.objective.step_separator
+        if separator is None:
+            return {}
+        text = self.drawer.base.text
+        rows = [
+            step_end(tokens, group, separator, text) for group in kept.groups for tokens in group.completions
+        ]
+        return {STEP_END: _per_token(rows, width)}
 
     def _collect_accepted(self, number: int, steps: int) -> Collected:
         """Do the same for an objective that refuses prompts: others are drawn in their place."""

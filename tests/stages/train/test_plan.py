@@ -7,6 +7,7 @@ from alignkit.recipe import parse_recipe
 from alignkit.registry import Plugin, Registry
 from alignkit.stages.plan import make_plan
 from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTrain
+from alignkit_raft import RewardRankedFineTuning
 
 STAGES = {
     "sft": {"train": "sft", "on": "pairs"},
@@ -143,6 +144,11 @@ def test_its_metrics_have_the_units_that_plugins_declare(plan):
     assert found["rewards/judge"].label == "judge"
     assert found["rewards/length"].label == "length"
     assert "rewards/judge" not in plan(train="dpo").metrics
+
+
+def test_an_objective_that_learns_from_no_reward_needs_none(plan, monkeypatch):
+    monkeypatch.setattr(RewardRankedFineTuning, "rewarded", False)
+    assert plan(train="raft").rewards == ()
 
 
 @pytest.mark.parametrize(
