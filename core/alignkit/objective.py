@@ -158,7 +158,8 @@ class Objective(BaseModel):
     def arrange(self, groups: Sequence[Group]) -> Sequence[Group]:
         """Return the groups of an optimizer step, perhaps with further completions or columns.
 
-        It must depend on nothing but its argument. Signals are computed of what it returns.
+        It must depend on nothing but its argument. Signals are computed of what it returns. It is for groups
+        of data: an OnlineObjective changes rollouts in `prepare`.
         """
         return groups
 
