@@ -231,9 +231,9 @@ def test_prepare_finds_each_reward_before_its_weight_and_the_weights(tmp_path):
         return [float(len(tokens)) for tokens in completion_ids]
 
     source = longer(Parts(samples_per_prompt=2), tmp_path).terms[0].source
-    (first,) = source.scorer.rewards
+    (first,) = source.collector.scorer.rewards
     second = WeightedReward(RegisteredReward("count", count), 0.25)
-    source.scorer = Scorer((replace(first, weight=2.0), second))
+    source.collector.scorer = Scorer((replace(first, weight=2.0), second))
     source.begin(0)
     (rollouts,) = found
     assert rollouts.reward_weights == {"table": 2.0, "count": 0.25}
