@@ -118,7 +118,7 @@ class Objective(BaseModel):
     """A method: which data it learns from, which roles it trains and reads, and its loss.
 
     Pydantic fields of a subclass are the options that a recipe may set. Every declaration but `name` and
-    `data` is optional, and may be a property where an option decides.
+    `data` is optional. All but these two and `metrics` may be a property, where an option decides.
 
     trains, reads: the roles that get gradients, and those that are computed without. roles: further roles,
     each with its kind (see `Role`). entropy: compute the policy's entropy too. over_vocabulary: functions of

@@ -34,9 +34,10 @@ class Role:
     """A role that an objective declares in `roles`.
 
     kind: `language-model` gives NAME_logps, (N, T); `reward` gives NAME_scores, (N,); `value` gives
-    NAME_values, (N, T). shares: the role whose adapter this one uses, so that both are computed in one
-    forward pass; None means that it has an adapter of its own. follows: the trained role after which this one
-    moves; a recipe has to say how fast, and None leaves it to the recipe whether it moves at all.
+    NAME_values, (N, T), at each token the value of what stands before it. shares: the role whose adapter this
+    one uses, so that both are computed in one forward pass; None means that it has an adapter of its own.
+    follows: the trained role after which this one moves; a recipe has to say how fast, and None leaves it to
+    the recipe whether it moves at all.
     """
 
     kind: KindName

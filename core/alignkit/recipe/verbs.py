@@ -75,7 +75,9 @@ class Binding(Section):
     """What a role of an objective is in this stage."""
 
     start: str | None = Field(
-        default=None, description="stage whose result it starts from, or base; none means the stage's `start`"
+        default=None,
+        description="stage whose result it starts from, or base; none means the stage's `start`, and for a "
+        "value model the reward model among the stage's rewards",
     )
     prompt: str | None = Field(
         default=None,

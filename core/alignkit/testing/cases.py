@@ -13,19 +13,22 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from alignkit.batch import REWARD_PART, Prompt, Rollouts
+from alignkit.data.rows import batch_of
+from alignkit.example import Group
 from alignkit.objective import (
     Demonstrations,
     Labelled,
     Objective,
     OnlineObjective,
     Preferences,
-    Prompts,
     Stepwise,
+    overrides,
     roles_of,
     roles_of_function,
     sources_of,
 )
 from alignkit.signals import ENTROPY, KINDS, STEP_END, signals_of
+from alignkit.training.calling import arranged
 
 GROUPS, LONGEST = 4, 5
 """Groups of a case, and the most tokens of a completion."""
@@ -45,24 +48,31 @@ class Case:
     leaves: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class _Completions:
+    """Random completions without signals, as `Batch` has them. The columns are those of the data."""
+
+    tokens: Tensor
+    mask: Tensor
+    group: Tensor
+    columns: dict[str, Tensor]
+    prompts: tuple[Prompt, ...]
+
+
 def make_case(
     objective: Objective, seed: int, columns: Collection[str], token_columns: Collection[str] = ()
 ) -> Case:
-    """Return random groups of the sizes that the data has. columns: of the data, besides its kind's own.
+    """Return random groups of the sizes that the data has, as the objective arranges them.
 
-    token_columns: columns with a number for each token.
-
-    The first token of a completion is its number.
+    columns: of the data, besides its kind's own. token_columns: those with a number for each token. The first
+    token of a completion is its number.
     """
     generator = torch.Generator().manual_seed(seed)
-    sizes = _sizes(objective, generator)
-    group = torch.arange(GROUPS).repeat_interleave(sizes)
-    count = len(group)
-    lengths = torch.randint(1, LONGEST + 1, (count,), generator=generator)
-    lengths[0] = 1  # so that there is always some padding
-    mask = torch.arange(LONGEST) < lengths[:, None]
-    tokens = torch.randint(1, 100, mask.shape, generator=generator) * mask
-    tokens[:, 0] = torch.arange(count)
+    drawn = _completions(objective, generator, columns, token_columns)
+    if overrides(objective, "arrange"):
+        drawn = _arranged(objective, drawn)
+    tokens, mask, group = drawn.tokens, drawn.mask, drawn.group
+    tokens[:, 0] = torch.arange(len(group))
     at_sampling = _signals(objective, mask, generator)
     trained = trained_signals(objective)
     leaves = {name: _moved(name, at_sampling[name], mask, generator) for name in trained}
@@ -73,16 +83,57 @@ def make_case(
         signals |= _of_rollouts(objective, mask, group, generator)
         if objective.step_separator is not None:
             signals[STEP_END] = _of_steps(mask, generator)[STEP_END]
-    data = _columns(objective, group, generator, columns)
-    data |= {name: torch.rand(mask.shape, generator=generator) * mask for name in sorted(token_columns)}
-    if issubclass(type(objective).data, Stepwise):
-        data |= _of_steps(mask, generator)
-    prompts = tuple(Prompt([number + 1], f"prompt {number}") for number in range(GROUPS))
     sources = tuple(sources_of(objective)) if isinstance(objective, OnlineObjective) else ()
     given = Rollouts(
-        tokens, mask, group, data, signals, prompts, sources=sources, reward_weights=REWARD_WEIGHTS
+        tokens,
+        mask,
+        group,
+        drawn.columns,
+        signals,
+        drawn.prompts,
+        sources=sources,
+        reward_weights=REWARD_WEIGHTS,
     )
     return Case(given, leaves)
+
+
+def _completions(
+    objective: Objective,
+    generator: torch.Generator,
+    columns: Collection[str],
+    token_columns: Collection[str],
+) -> _Completions:
+    sizes = _sizes(objective, generator)
+    group = torch.arange(GROUPS).repeat_interleave(sizes)
+    lengths = torch.randint(1, LONGEST + 1, (len(group),), generator=generator)
+    lengths[0] = 1  # so that there is always some padding
+    mask = torch.arange(LONGEST) < lengths[:, None]
+    tokens = torch.randint(1, 100, mask.shape, generator=generator) * mask
+    data = _columns(objective, group, generator, columns)
+    data |= {name: torch.rand(mask.shape, generator=generator) * mask for name in sorted(token_columns)}
+    if issubclass(type(objective).data, Stepwise) and not isinstance(objective, OnlineObjective):
+        data |= _of_steps(mask, generator)
+    prompts = tuple(Prompt([number + 1], f"prompt {number}") for number in range(GROUPS))
+    return _Completions(tokens, mask, group, data, prompts)
+
+
+def _arranged(objective: Objective, drawn: _Completions) -> _Completions:
+    """Return what the objective's `arrange` makes of the completions."""
+    groups = []
+    for number, prompt in enumerate(drawn.prompts):
+        places = (drawn.group == number).nonzero().squeeze(1).tolist()
+        own = {name: tuple(values[place] for place in places) for name, values in drawn.columns.items()}
+        columns = {
+            name: tuple(
+                value.item() if value.ndim == 0 else tuple(value[drawn.mask[place]].tolist())
+                for place, value in zip(places, values, strict=True)
+            )
+            for name, values in own.items()
+        }
+        completions = tuple(drawn.tokens[place][drawn.mask[place]].tolist() for place in places)
+        groups.append(Group(prompt.tokens, completions, columns, text=prompt.text))
+    batch, _ = batch_of(arranged(objective, groups))
+    return _Completions(batch.tokens, batch.mask, batch.group, dict(batch.columns), tuple(batch.prompts))
 
 
 def trained_signals(objective: Objective) -> list[str]:
@@ -180,14 +231,15 @@ def _columns(
     of_prompts = found if isinstance(objective, OnlineObjective) else {"weight"} & found.keys()
     for name in of_prompts:
         found[name] = found[name][group]  # one number per prompt
+    if isinstance(objective, OnlineObjective):  # of the data's own columns, rollouts have no others
+        found["finished"] = (torch.rand(count, generator=generator) < 0.5).float()
+        return found
     if issubclass(data, Preferences):
         first = torch.cat([torch.ones(1, dtype=torch.bool), group[1:] != group[:-1]])
         # with ties, but never ties alone
         found["rank"] = torch.where(first, 0, torch.randint(1, 3, (count,), generator=generator)).float()
     if issubclass(data, Labelled):
         found["label"] = (torch.arange(count) % 2).float()
-    if issubclass(data, Prompts):
-        found["finished"] = (torch.rand(count, generator=generator) < 0.5).float()
     return found
 
 

@@ -11,7 +11,7 @@ from alignkit.batch import Batch, MissingColumn, Rollouts
 from alignkit.errors import UserError
 from alignkit.objective import Loss, Objective, OnlineObjective, overrides
 from alignkit.signals import STEP_END
-from alignkit.testing.cases import GROUPS, Case, padded, wider
+from alignkit.testing.cases import Case, padded, wider
 from alignkit.testing.failure import fail
 from alignkit.training.averages import Averages
 from alignkit.training.calling import begin_step, call, end_step, losses_of
@@ -71,7 +71,7 @@ def compute(objective: Objective, case: Case, layout: Layout, state: dict[str, f
     signals |= {name: wider(leaf, layout.padding)[place] for name, leaf in case.leaves.items()}
     kept, averages = [], Averages()
     parts = 1 if objective.scope == "step" else layout.parts
-    for part in torch.arange(GROUPS).chunk(parts):
+    for part in torch.arange(len(laid.prompts)).chunk(parts):
         index = torch.isin(laid.group, part).nonzero().squeeze(-1)
         if not len(index):
             continue
@@ -110,7 +110,7 @@ def _laid_out(case: Case, layout: Layout) -> Rollouts:
     laid = padded(given, layout.padding)
     if layout.order is None:
         return laid
-    return replace(laid, group=GROUPS - 1 - laid.group, prompts=tuple(reversed(laid.prompts)))
+    return replace(laid, group=len(laid.prompts) - 1 - laid.group, prompts=tuple(reversed(laid.prompts)))
 
 
 def _gradients(total: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ def _prepare(objective: OnlineObjective, rollouts: Rollouts) -> Rollouts:
             bare = replace(
                 rollouts, signals={n: rollouts.signals[n] for n in BEFORE_ROLES & {*rollouts.signals}}
             )
-            accepted(objective, bare, GROUPS)
+            accepted(objective, bare, len(rollouts.prompts))
         prepared = call(objective, "prepare", rollouts)
     check_prepared(objective, prepared)
     for name, value in prepared.signals.items():

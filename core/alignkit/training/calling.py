@@ -92,7 +92,7 @@ def call(objective: Objective, method: str, *arguments: Any) -> Any:
         raise UserError(
             f"`{method}` failed with {type(error).__name__}: {first_line(error)}",
             where=_place(objective, error),
-            hint="The objective's plugin has to be mended; nothing was changed by this step.",
+            hint="Mend the objective's plugin; the same command then goes on from the last checkpoint.",
         ) from error
 
 

@@ -40,7 +40,8 @@ def make_roles(stage: PlannedTrain, context: RunContext) -> Roles:
 def save_trained(roles: Roles, folder: StageFolder) -> None:
     """Write each trained role: `adapter` for the policy or the only role, `adapter-ROLE` for the others.
 
-    A role that shares an adapter is written where it has a head; its adapter is written with it.
+    A role that shares an adapter is written where it has a head; its adapter is written with it. A role that
+    followed another is written as it ended.
     """
     trained = sorted(name for name, role in roles.roles.items() if role.trainable)
     own = [name for name in trained if roles.roles[name].owned]
@@ -48,6 +49,9 @@ def save_trained(roles: Roles, folder: StageFolder) -> None:
     for name in trained:
         if roles.roles[name].owned or roles.roles[name].head is not None:
             roles.save(name, folder.adapter if name == main else folder.adapter_beside(name))
+    for name, role in roles.roles.items():
+        if role.following is not None:
+            roles.save(name, folder.adapter_beside(name))
 
 
 def _start(role: PlannedRole, context: RunContext) -> Path | None:
