@@ -125,3 +125,29 @@ def test_random_numbers_are_spread_evenly():
     assert numbers.max() < 1
     share = torch.histc(numbers, 10, 0, 1) / count
     assert (share - 0.1).abs().max() < 4 * (0.1 * 0.9 / count) ** 0.5  # four standard errors
+
+
+@pytest.mark.parametrize(("unbiased", "slope"), [(True, 0.5**0.5), (False, 0.5)])
+def test_the_deviation_of_equal_values_has_a_gradient_of_zero(unbiased, slope):
+    values = torch.tensor([2.0, 1, 2, 3, 5], requires_grad=True)
+    found = rollouts([0, 1, 0, 1, 2]).group_std(values, unbiased=unbiased)
+    (gradient,) = torch.autograd.grad(found[[0, 1, 4]].sum(), values)  # each group once
+    # of 1 and 3: the deviation is |b − a| ÷ √2, or |b − a| ÷ 2
+    assert gradient.tolist() == pytest.approx([0, -slope, 0, slope, 0])
+
+
+def test_the_mean_of_the_others_of_a_group_is_there_in_every_batch():
+    group = torch.tensor([0, 1, 0, 0])
+    batch = Batch(group[:, None], torch.ones(4, 1, dtype=torch.bool), group)
+    assert batch.other_mean(torch.tensor([1.0, 9, 2, 6])).tolist() == [4, 0, 3.5, 1.5]
+
+
+def test_a_misspelt_signal_is_told_the_name_that_it_is_near(batch):
+    with pytest.raises(MissingSignal, match=r"Did you mean batch\.reference_logps\?"):
+        _ = batch.refernce_logps
+    with pytest.raises(MissingSignal, match=r"Did you mean batch\.critic_values\?"):
+        _ = batch.with_(critic_values=torch.zeros(2, 3)).critc_values
+    for exact in ("reference_logps", "old_logps", "teacher_logps"):
+        with pytest.raises(MissingSignal, match="Declare") as error:
+            getattr(batch.with_(logps=torch.zeros(2, 3)), exact)
+        assert "mean" not in str(error.value)

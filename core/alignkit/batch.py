@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import UserError
 from alignkit.example import Text
-from alignkit.signals import how_to_declare
+from alignkit.signals import BUILT_IN_SIGNALS, STEP_END, how_to_declare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,8 +111,11 @@ class Batch:
                 return source[name]
         declare = how_to_declare(name)
         if declare is not None:
+            known = sorted({*self.signals, *BUILT_IN_SIGNALS, STEP_END})
+            meant = [] if name in known else get_close_matches(name, known, n=1, cutoff=0.85)
+            asked = f" Did you mean batch.{meant[0]}? Else declare" if meant else " Declare"
             raise MissingSignal(
-                f"batch.{name} was read, but the objective does not declare it. Declare {declare}."
+                f"batch.{name} was read, but the objective does not declare it.{asked} {declare}."
             )
         close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
         meant = f" Did you mean {close[0]!r}?" if close else ""
@@ -190,7 +193,17 @@ class Batch:
         and where a completion is alone in its group.
         """
         squared = self.group_sum((values - self.group_mean(values)).square())
-        return (squared / (self.group_size(values) - int(unbiased)).clamp(min=1)).sqrt()
+        variance = squared / (self.group_size(values) - int(unbiased)).clamp(min=1)
+        spread = variance > 0  # the root has no gradient at 0
+        return variance.where(spread, 1.0).sqrt() * spread
+
+    def other_mean(self, values: Tensor) -> Tensor:
+        """Return, for each completion, the mean of `values` over the other completions of its group, (N,).
+
+        It is 0 where a completion is alone in its group.
+        """
+        others = (self.group_size(values) - 1).clamp(min=1)
+        return (self.group_sum(values) - values) / others
 
     def of_groups(self, values: Tensor) -> Tensor:
         """Return one number for each group, (G,), of numbers, (N,), that are equal within a group."""
@@ -274,14 +287,6 @@ class Rollouts(Batch):
         if "token_rewards" in self.signals:
             return self.signals["token_rewards"]
         return self.at_end(self.rewards)
-
-    def other_mean(self, values: Tensor) -> Tensor:
-        """Return, for each completion, the mean of `values` over the other completions of its group, (N,).
-
-        It is 0 where a completion is alone in its group.
-        """
-        others = (self.group_size(values) - 1).clamp(min=1)
-        return (self.group_sum(values) - values) / others
 
     def token_kl(self, estimator: str = "k1") -> Tensor:
         """Return Schulman's estimates of KL(π‖π_ref) at each sampled token, (N, T), zero outside the mask.

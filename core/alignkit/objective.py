@@ -246,6 +246,11 @@ def roles_of_function(function: Callable[..., Tensor]) -> tuple[str, ...]:
     return tuple(name for name, parameter in parameters if parameter.default is parameter.empty)
 
 
+def roles_of_functions(functions: Mapping[str, Callable[..., Tensor]]) -> set[str]:
+    """Return all roles that functions of `over_vocabulary` name."""
+    return {role for function in functions.values() for role in roles_of_function(function)}
+
+
 def overrides(objective: Objective, method: str) -> bool:
     """Tell whether the objective's class defines the method, instead of inheriting it from alignkit."""
     inherited = (getattr(cls, method, None) for cls in (Objective, OnlineObjective))

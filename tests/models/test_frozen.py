@@ -71,11 +71,11 @@ def test_only_the_groups_that_are_asked_for_are_computed(roles, groups, tmp_path
 def test_a_killed_pass_goes_on_at_the_first_shard_that_is_missing(roles, groups, tmp_path, monkeypatch):
     computed, calls = frozen.compute_signals, []
 
-    def dies_at_the_third(*arguments):
+    def dies_at_the_third(*arguments, **options):
         calls.append(len(arguments[1]))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return computed(*arguments)
+        return computed(*arguments, **options)
 
     monkeypatch.setattr(frozen, "compute_signals", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -106,3 +106,31 @@ def test_a_role_reads_the_completions_under_another_prompt():
     )
     torch.testing.assert_close(found["logps"], compute_signals(alone, GROUPS, ["policy"], 50)["logps"])
     assert not torch.allclose(found["teacher_logps"], found["logps"], atol=1e-2)
+
+
+def test_a_head_and_a_shared_adapter_learn_only_through_the_roles_that_are_named():
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    roles.add("value", trainable=True, shares="policy")
+    shake(roles, "policy")
+    shake(roles, "value")
+    rows = roles.rows(GROUPS)
+    found = role_signals(roles, ["policy", "value"], rows, trained={"policy"})
+    assert found["logps"].requires_grad
+    assert not found["values"].requires_grad
+    both = role_signals(roles, ["policy", "value"], rows)
+    for name in ("logps", "values"):
+        assert torch.equal(found[name], both[name])
+    assert both["values"].requires_grad
+
+
+def test_only_the_prompts_of_the_roles_that_are_computed_are_laid_out():
+    roles = tiny_roles()
+    roles.add("policy", trainable=False)
+    roles.add("teacher", kind="language-model", trainable=False, prompt="hint")
+    assert compute_signals(roles, GROUPS, ["policy"], 50).keys() == {"logps"}  # no group has a hint
+    groups = [replace(group, prompts={"hint": [5, 6, *group.prompt]}) for group in GROUPS]
+    assert not roles.rows(groups, {"policy"}).under
+    both = {"d": lambda policy, teacher: (policy.exp() * (policy - teacher)).sum(-1)}
+    found = compute_signals(roles, groups, ["policy"], 50, functions=both)
+    assert found["d"].abs().max() > 0

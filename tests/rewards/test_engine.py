@@ -63,6 +63,16 @@ def test_logps_are_those_of_a_plain_forward_pass_with_end_of_sequence(roles):
     assert [value for row in found for value in row] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("hinted", ["policy", "teacher"])
+def test_logps_are_those_after_the_prompts_that_are_given_whatever_columns_roles_read(roles, hinted):
+    expected = engine_of(roles).logps("policy", PROMPTS, [" sleeps", " now"])
+    if hinted == "teacher":
+        roles.add("teacher", kind="language-model", trainable=False, prompt="hint")
+    else:
+        roles.roles["policy"].prompt = "hint"
+    assert engine_of(roles).logps("policy", PROMPTS, [" sleeps", " now"]) == expected
+
+
 def test_each_role_has_its_own_weights_without_dropout_and_gradient(roles):
     engine = engine_of(roles)
     arguments = (PROMPTS, [" sleeps", " now"])

@@ -75,8 +75,8 @@ def test_a_wrong_prepare_is_told_by_its_own_reason(wrong):
 
 
 def test_rollouts_methods_are_not_there_in_loss_as_in_the_engine():
-    with pytest.raises(UserError, match=r"batch\.other_mean was read"):
-        check_objective(online(advantages, lambda b: Loss(-b.other_mean(b.rewards) * summed(b))))
+    with pytest.raises(UserError, match=r"batch\.whitened was read"):
+        check_objective(online(advantages, lambda b: Loss(-b.whitened(b.rewards) * summed(b))))
 
 
 def test_state_that_no_checkpoint_can_carry_is_named():

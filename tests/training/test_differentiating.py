@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from tiny_models import shake, tiny_roles
+from tiny_training import TinyTerms
 from whole_steps import GROUPS, Contrast, Entropic, Several, gradient_of, trainer
 
-from alignkit import Batch, Loss
+from alignkit import Batch, Loss, Objective, Preferences
+from alignkit.recipe import Training
 from alignkit.training.batches import join
 from alignkit.training.differentiating import seed_dropout
 
@@ -86,3 +89,72 @@ def test_several_losses_are_divided_each_by_its_own_weight(tmp_path):
         assert {"best", "surprise"} <= metrics.keys()
         for gradient, wanted in zip(found.values(), grads, strict=True):
             torch.testing.assert_close(gradient, wanted, atol=1e-5, rtol=1e-4)
+
+
+class Policy(Objective):
+    """Trains the policy, with a gradient of zero."""
+
+    name = "policy"
+    data = Preferences
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps * 0, batch.mask.float())
+
+
+class Critic(Objective):
+    """Trains a value from what the policy gives, which it only reads."""
+
+    name = "critic"
+    data = Preferences
+    trains = {"value"}
+    reads = {"policy"}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss((batch.values - batch.logps).square(), batch.mask.float())
+
+
+class Seeing(Critic):
+    """Reads the policy's distributions too."""
+
+    over_vocabulary = {"certainty": lambda policy: (policy.exp() * policy).sum(-1)}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss((batch.values - batch.logps - batch.certainty).square(), batch.mask.float())
+
+
+class WholeCritic(Critic):
+    scope = "step"
+
+
+@pytest.mark.parametrize("critic", [Critic(), Seeing(), WholeCritic()], ids=["critic", "seeing", "whole"])
+@pytest.mark.parametrize("size", [10_000, 60])
+def test_a_role_that_an_objective_only_reads_gets_no_gradient_of_it_in_a_mixture(critic, size, tmp_path):
+    roles = tiny_roles()
+    for name in ("policy", "value"):
+        roles.add(name, trainable=True)
+        shake(roles, name)
+    terms = TinyTerms(roles, Training(batch_size=5, micro_batch_tokens=size, max_grad_norm=1e9), tmp_path)
+    one = terms.trainer(terms.fixed(Policy(), GROUPS), terms.fixed(critic, GROUPS))
+    gradients, _ = gradient_of(one)
+    moved = {name: gradient.abs().max() > 0 for name, gradient in gradients.items()}
+    assert not any(moved[name] for name in moved if name.startswith("policy/"))
+    assert any(moved[name] for name in moved if name.startswith("value/"))
+
+
+class First(Contrast):
+    """Has something to learn from in the first step alone."""
+
+    def loss(self, batch: Batch) -> Loss:
+        loss = super().loss(batch)
+        return Loss(loss.terms, torch.full_like(loss.terms, float(batch.step == 0)))
+
+
+@pytest.mark.parametrize("size", [10_000, 60])
+def test_a_whole_step_whose_weights_are_all_zero_changes_nothing(size, tmp_path):
+    one = trainer(First(), tmp_path, micro_batch_tokens=size, steps=2, warmup=0)
+    one.open()
+    one.step(0)
+    before = {name: parameter.detach().clone() for name, parameter in one.parameters.items()}
+    assert one.step(1).metrics["grad_norm"] == 0
+    assert one.updates == 1
+    assert all(torch.equal(before[name], parameter) for name, parameter in one.parameters.items())

@@ -77,7 +77,8 @@ def test_the_gradient_through_signals_is_that_of_the_loss():
     parts = [torch.tensor([1.0, 2.0]), torch.tensor([3.0])]
     leaf = (weight * torch.cat(parts)).detach().requires_grad_()
     losses = [Loss(leaf.square(), torch.tensor([1.0, 0.0, 2.0])), Loss(leaf, factor=0.5)]
-    (found,) = signal_gradients(losses, [leaf])
+    (found,), counted = signal_gradients(losses, [leaf])
+    assert counted == 3 + 3
     gradient = StepGradient({"w": weight}, 8.0)
     for part, piece in zip(parts, found.split([2, 1]), strict=True):
         gradient.backward([weight * part], [piece])

@@ -2,8 +2,11 @@
 
 import torch
 from tiny_models import random_groups, tiny_roles
+from whole_steps import Entropic
 
+from alignkit import Objective, Preferences, Role
 from alignkit.models.computing import role_signals
+from alignkit.models.roles import Following
 from alignkit.recipe import Training
 from alignkit.training.sources import fixed_source
 from alignkit_dpo import DirectPreferenceOptimization
@@ -46,3 +49,48 @@ def test_without_frozen_roles_nothing_is_computed(rng, tmp_path):
     found.open(2, lambda done, total: None)
     assert found.names == ()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_shares_the_adapter_of_a_role_that_follows_another_is_not_frozen(rng, tmp_path):
+    class Twins(DirectPreferenceOptimization):
+        reads = {"reference", "twin", "base"}
+        roles = {"twin": Role("language-model", shares="reference"), "base": "language-model"}
+
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    roles.add("base", kind="language-model", trainable=False)
+    roles.add("reference", trainable=False, following=Following("policy", 0.5))
+    roles.add("twin", kind="language-model", trainable=False, shares="reference")
+    assert source(Twins(), random_groups(rng, 4), tmp_path, roles).names == ("base",)
+
+
+def test_a_trained_head_over_the_bare_base_moves_and_the_base_does_not(rng, tmp_path):
+    class Probed(DirectPreferenceOptimization):
+        reads = {"reference", "value"}
+
+    roles = tiny_roles()
+    roles.add("policy", trainable=True)
+    roles.add("reference", trainable=False)
+    roles.add("value", trainable=True, shares="reference")
+    assert source(Probed(), random_groups(rng, 4), tmp_path, roles).names == ("reference",)
+
+
+def test_the_entropy_of_a_frozen_policy_is_kept_too(rng, tmp_path):
+    class Uncertain(Objective):
+        name, data = "uncertain", Preferences
+        trains, reads, entropy = {"value"}, {"policy"}, True
+
+    groups, roles = random_groups(rng, 6), tiny_roles()
+    found = source(Uncertain(), groups, tmp_path, roles)
+    assert found.names == ("policy",)
+    found.open(2, lambda done, total: None)
+    indices = found.indices(0)
+    rows = roles.rows([groups[index] for index in indices])
+    with torch.no_grad():
+        expected = role_signals(roles, "policy", rows, entropy=True)["entropy"]
+    torch.testing.assert_close(found.attach(rows, indices)["entropy"], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_roles_that_functions_of_the_vocabulary_name_are_not_kept(rng, tmp_path):
+    found = source(Entropic(), random_groups(rng, 4), tmp_path)
+    assert found.names == ()

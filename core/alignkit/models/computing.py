@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,7 +16,7 @@ from alignkit.models.forward import hidden_states
 from alignkit.models.logps import output_head, token_logps
 from alignkit.models.roles import Roles
 from alignkit.models.vocabulary import Functions, over_vocabulary
-from alignkit.objective import roles_of_function
+from alignkit.objective import roles_of_functions
 from alignkit.recipe import Training
 from alignkit.signals import KINDS, signals_of
 
@@ -36,34 +36,43 @@ def role_signals(
     *,
     entropy: bool = False,
     functions: Functions | None = None,
+    trained: Collection[str] | None = None,
 ) -> dict[str, Tensor]:
     """Return the signals of the roles `names` for the rows' batch, by the names in `alignkit.signals`.
 
     Signals per token are (N, T) and zero outside the mask, signals per completion are (N,). Roles that share
     an adapter and a prompt are computed in one forward pass. entropy: whether the policy's entropy is
     computed too. functions: those of `over_vocabulary`, whose numbers, (N, T), are returned by their names;
-    their roles are computed as far as they need it. Gradients flow to the roles' trainable parameters.
+    their roles are computed as far as they need it. Gradients flow to the parameters of the roles that are
+    trainable; where `trained` is given, only through the signals of the roles that it names.
     """
     wanted = [names] if isinstance(names, str) else list(names)
-    seen = {role for function in (functions or {}).values() for role in roles_of_function(function)}
+    seen = roles_of_functions(functions or {})
+    learns = {
+        name: role.trainable and (trained is None or name in trained) for name, role in roles.roles.items()
+    }
     found: dict[str, Tensor] = {}
     predicting: dict[str, Tensor] = {}  # hidden states that predict a completion token, (M, H), by role
     for together in _passes(roles, [*wanted, *sorted(seen - set(wanted))]):
         laid = _rows_of(roles, together[0], rows)
-        with roles.active(together[0]) as model:
-            computed = hidden_states(model, laid)  # (R·L, H)
+        with _gradient(any(learns[name] for name in together)), roles.active(together[0]) as model:
+            hidden = hidden_states(model, laid)  # (R·L, H)
         for name in together:
-            # a role that is only read may share the adapter of one that is trained
-            hidden = computed if roles.roles[name].trainable else computed.detach()
-            if name in seen or not KINDS[roles.roles[name].kind].headed:
-                predicting[name] = hidden.index_select(0, laid.predicting)
-            if name in wanted:
-                found |= _signals(roles, name, laid, hidden, predicting.get(name), entropy=entropy)
+            with _gradient(learns[name]):  # a role that is only read may share the adapter of a trained one
+                if name in seen or not KINDS[roles.roles[name].kind].headed:
+                    predicting[name] = hidden.index_select(0, laid.predicting)
+                if name in wanted:
+                    found |= _signals(roles, name, laid, hidden, predicting.get(name), entropy=entropy)
     if functions:
         head = output_head(roles.base.model)
         values = over_vocabulary(functions, {name: predicting[name] for name in seen}, head)
         found |= {name: rows.scatter(value) for name, value in values.items()}
     return found
+
+
+def _gradient(wanted: bool) -> torch.set_grad_enabled:
+    """Record gradients where they are wanted and not switched off already."""
+    return torch.set_grad_enabled(wanted and torch.is_grad_enabled())
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,8 @@ def compute_signals(
     found |= {name: torch.zeros(sum(sizes), longest) for name in functions or {}}
     with roles.without_dropout():
         for part in micro_batches(groups, range(len(groups)), budget):
-            rows = roles.rows([groups[index] for index in part]).to(roles.base.device)
+            chosen = [groups[index] for index in part]
+            rows = roles.rows(chosen, {*names, *roles_of_functions(functions or {})}).to(roles.base.device)
             places = [place for index in part for place in range(starts[index], starts[index + 1])]
             computed = role_signals(roles, names, rows, entropy=entropy, functions=functions)
             for signal, block in computed.items():

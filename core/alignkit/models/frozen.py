@@ -30,7 +30,7 @@ class FrozenSignals:
 
     A shard appears whole or not at all, so a killed run goes on at the first shard that is missing. A shard
     that was damaged later is named through `note` and computed again. budget: tokens that are computed at
-    once.
+    once. entropy: whether the policy's entropy is kept too, where it is one of the roles.
     """
 
     def __init__(
@@ -41,9 +41,11 @@ class FrozenSignals:
         groups: Sequence[Group],
         budget: int,
         note: Callable[[str], None],
+        *,
+        entropy: bool = False,
     ) -> None:
         self.folder, self.roles, self.names = folder, roles, tuple(names)
-        self.groups, self.budget, self.note = groups, budget, note
+        self.groups, self.budget, self.note, self.entropy = groups, budget, note, entropy
         self._values: dict[int, dict[str, Tensor]] = {}  # [group][signal]: (n, t) or (n,), t the group's own
 
     def compute(self, indices: Sequence[int], progress: Progress) -> None:
@@ -84,7 +86,8 @@ class FrozenSignals:
         groups = [self.groups[index] for index in shard]
         sizes = [len(group.completions) for group in groups]
         tensors = {}
-        for signal, values in compute_signals(self.roles, groups, self.names, self.budget).items():
+        computed = compute_signals(self.roles, groups, self.names, self.budget, entropy=self.entropy)
+        for signal, values in computed.items():
             for index, group, block in zip(shard, groups, values.split(sizes), strict=True):
                 own = max(map(len, group.completions))
                 tensors[f"{signal}/{index}"] = block[..., :own].clone() if block.dim() == 2 else block.clone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,12 +88,14 @@ class Roles:
             self.model.unload()
         self.roles.clear()
 
-    def rows(self, groups: Sequence[Group]) -> Rows:
+    def rows(self, groups: Sequence[Group], names: Collection[str] | None = None) -> Rows:
         """Lay groups out as the base can take them, as prefix trees or flat.
 
-        Where a role reads the completions under another prompt, they are laid out after that prompt too.
+        Where one of the roles `names` (all roles where None) reads the completions under another prompt, they
+        are laid out after that prompt too.
         """
-        columns = {role.prompt for role in self.roles.values() if role.prompt is not None}
+        read = [self.roles[name] for name in (self.roles if names is None else names)]
+        columns = {role.prompt for role in read if role.prompt is not None}
         under = {column: self._layout([group.under(column) for group in groups]) for column in columns}
         return replace(self._layout(groups), under=under)
 

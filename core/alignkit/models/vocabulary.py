@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 
 from alignkit.errors import UserError, raised_at
 from alignkit.models.logps import CHUNK_BYTES, OTHER_CHUNK_BYTES, Head
-from alignkit.objective import roles_of_function
+from alignkit.objective import roles_of_function, roles_of_functions
 
 Functions = Mapping[str, Callable[..., Tensor]]
 
@@ -28,7 +28,7 @@ def over_vocabulary(functions: Functions, hidden: Mapping[str, Tensor], head: He
     its roles for C tokens and returns (C,). Gradients flow to the hidden states. Raises UserError where a
     function fails or returns another shape.
     """
-    names = sorted({role for function in functions.values() for role in roles_of_function(function)})
+    names = sorted(roles_of_functions(functions))
     values = _OverVocabulary.apply(functions, names, head, *(hidden[name] for name in names))
     return dict(zip(functions, values, strict=True))  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from alignkit.answers import short
@@ -77,6 +77,9 @@ class RoleEngine:
         ]
         if not groups:
             return []
+        column = self.roles.roles[name].prompt
+        if column is not None:  # the role reads the prompts that are given here, not those of the data
+            groups = [replace(group, prompts={column: group.prompt}) for group in groups]
         (found,) = compute_signals(self.roles, groups, [name], self.budget).values()  # (N, T)
         tokens = [tokens for group in groups for tokens in group.completions]
         return [row[: len(ids)].tolist() for row, ids in zip(found, tokens, strict=True)]

@@ -14,7 +14,7 @@ from alignkit.data.order import micro_batches
 from alignkit.example import Group
 from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective, overrides, roles_of, roles_of_function
+from alignkit.objective import Objective, overrides, roles_of, roles_of_function, roles_of_functions
 from alignkit.signals import signals_of
 from alignkit.training.calling import arranged
 from alignkit.training.sources import Source
@@ -65,13 +65,20 @@ class ObjectiveBatches:
     def make(self, chosen: StepGroups, part: Sequence[int]) -> Batch:
         """Return the batch of the groups at the places `part`, with gradient to the trained roles."""
         objective, source = self.objective, chosen.source
-        rows = self.roles.rows([chosen.groups[place] for place in part]).to(self.roles.base.device)
+        live = sorted({*objective.trains, *objective.reads} - set(source.names))
+        groups = [chosen.groups[place] for place in part]
+        rows = self.roles.rows(groups, {*live, *roles_of_functions(objective.over_vocabulary)})
+        rows = rows.to(self.roles.base.device)
         known: dict[str, Tensor] = {}
         if chosen.indices:
             known = source.attach(rows, [chosen.indices[place] for place in part])
-        live = sorted({*objective.trains, *objective.reads} - set(source.names))
         computed = role_signals(
-            self.roles, live, rows, entropy=objective.entropy, functions=objective.over_vocabulary
+            self.roles,
+            live,
+            rows,
+            entropy=objective.entropy,
+            functions=objective.over_vocabulary,
+            trained=objective.trains,
         )
         batch = rows.batch.with_(**known, **computed)
         return replace(

@@ -68,7 +68,9 @@ def _differentiate_at_once(
     leaves = {name: whole.signals[name].requires_grad_() for name in batches.trained_signals}
     losses = _finite_losses(batches, chosen, whole)
     averages.add(losses)
-    found = signal_gradients(losses, list(leaves.values()))
+    found, counted = signal_gradients(losses, list(leaves.values()))
+    if counted == 0:  # there is nothing to learn from
+        return
     pieces = [cut(one, made) for one in found]  # [signal][part]
     for place, part in enumerate(parts):
         seed_dropout(seed, chosen.step, place)

@@ -96,8 +96,8 @@ class StepGradient:
                 sums[name] = sums[name].add_(gradient) if name in sums else gradient
 
 
-def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradient of Σ factor · Σ weight·terms ÷ Σ weight for each signal.
+def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> tuple[list[Tensor], float]:
+    """Return the gradient of Σ factor · Σ weight·terms ÷ Σ weight for each signal, and all losses' Σ weight.
 
     Raises UserError where the losses have terms and depend on none of the signals.
     """
@@ -109,12 +109,13 @@ def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> list[
     if not total.requires_grad:
         if counted > 0:
             raise _no_gradient()
-        return [torch.zeros_like(signal) for signal in signals]
+        return [torch.zeros_like(signal) for signal in signals], counted
     found = torch.autograd.grad(total, signals, allow_unused=True)
-    return [
+    gradients = [
         torch.zeros_like(signal) if gradient is None else gradient
         for signal, gradient in zip(signals, found, strict=True)
     ]
+    return gradients, counted
 
 
 def _no_gradient() -> UserError:

@@ -14,7 +14,7 @@ from alignkit.example import Group
 from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective, overrides
+from alignkit.objective import Objective, overrides, roles_of_functions
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.recipe import Training
@@ -122,16 +122,18 @@ def fixed_source(
 
     absent: see `Source`.
     """
-    frozen = sorted(role for role in objective.reads if _is_frozen(roles, role, objective))
+    frozen: list[str] = []
+    if not overrides(objective, "arrange"):  # else signals of the data as it is are of no use
+        # what functions of the vocabulary name is computed in each step anyway
+        read = set(objective.reads) - roles_of_functions(objective.over_vocabulary)
+        frozen = sorted(role for role in read if _is_frozen(roles, role))
     budget = forward_budget(settings.micro_batch_tokens)
-    cache = FrozenSignals(folder, roles, frozen, groups, budget, note)
+    cache = FrozenSignals(folder, roles, frozen, groups, budget, note, entropy=objective.entropy)
     return FixedSource(groups, cache, seed, settings.batch_size, absent or {})
 
 
-def _is_frozen(roles: Roles, name: str, objective: Objective) -> bool:
-    """Tell whether a role's signals over the data never change, and are computed of the data as it is."""
+def _is_frozen(roles: Roles, name: str) -> bool:
+    """Tell whether a role's signals never change: neither it nor a role with the same adapter moves."""
     role = roles.roles[name]
-    moves = role.following is not None or any(
-        other.trainable and other.adapter == role.adapter for other in roles.roles.values()
-    )
-    return not moves and not overrides(objective, "arrange")
+    sharing = [other for other in roles.roles.values() if other.adapter == role.adapter is not None]
+    return not any(one.trainable or one.following is not None for one in (role, *sharing))
