@@ -188,7 +188,7 @@ def _of_completions(cell: Any, count: int, listed: bool) -> Column | None:
     value = _number(cell)
     if value is not None:
         return (value,) * count
-    if not isinstance(cell, (list, tuple)):
+    if not isinstance(cell, (list, tuple)) or not cell:
         return None
     if len(cell) == count and (count > 1 or listed or isinstance(cell[0], (list, tuple))):
         return _entries(cell)
