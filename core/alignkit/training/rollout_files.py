@@ -130,7 +130,8 @@ class RolloutFiles:
         }
 
         def write(place: Path) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place / TENSORS)
+            # `prepare` may give one tensor two names; safetensors takes no two that share memory
+            save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, place / TENSORS)
             (place / STATE).write_text(json.dumps(about))
 
         write_verified(self.folder / f"{number:06d}", write)
