@@ -125,3 +125,12 @@ def test_random_numbers_are_spread_evenly():
     assert numbers.max() < 1
     share = torch.histc(numbers, 10, 0, 1) / count
     assert (share - 0.1).abs().max() < 4 * (0.1 * 0.9 / count) ** 0.5  # four standard errors
+
+
+def test_a_source_from_which_nothing_comes_is_refused_with_those_that_there_are():
+    ones = torch.ones(2, 1)
+    of = Batch(ones.long(), ones.bool(), torch.tensor([0, 0]), signals={"source": torch.tensor([0, 1])})
+    known = replace(of, sources=("policy", "data"))
+    assert known.sampled_from("data").tolist() == [False, True]
+    with pytest.raises(UserError, match="no completions come from 'reference'; found: policy, data"):
+        known.sampled_from("reference")

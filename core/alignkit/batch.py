@@ -152,7 +152,15 @@ class Batch:
         return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
 
     def sampled_from(self, source: str) -> Tensor:
-        """Return (N,), true at the completions that came from the role `source`, or from `data`."""
+        """Return (N,), true at the completions that came from the role `source`, or from `data`.
+
+        Raises UserError where the objective takes none from there.
+        """
+        if source not in self.sources:
+            raise UserError(
+                f"no completions come from {source!r}; found: {', '.join(self.sources) or 'those of the data'}",
+                hint="`samples_from` of an OnlineObjective says from where completions come.",
+            )
         return self.source == self.sources.index(source)
 
     @property

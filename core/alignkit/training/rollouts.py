@@ -66,6 +66,7 @@ class RolloutSource:
             roles.base,
             sampling=sampling,
             sources=sources_of(objective),
+            under={name: role.prompt for name, role in roles.roles.items() if role.prompt is not None},
             files=self.files,
             seed=seed,
             batch_size=batch_size,
@@ -149,7 +150,7 @@ class RolloutSource:
             metrics[OPTIMIZED_REWARD] = _mean(rollouts.rewards)
         if len(rollouts):
             rollouts = self._with_signals(rollouts, collected.kept.groups)
-            if "logps" in rollouts.signals:
+            if POLICY in self.sources and rollouts.sampled_from(POLICY).any():
                 metrics["rollouts/sampler_difference"] = self._compare(rollouts, number)
             rollouts = prepare(self.objective, rollouts)
         batch = prepared_batch(rollouts, metrics, dict(self.objective.state))
@@ -166,14 +167,11 @@ class RolloutSource:
         )
 
     def _compare(self, rollouts: Rollouts, number: int) -> float:
-        """Return the mean difference between the sampler's log-probabilities and the trainer's.
+        """Return the mean difference between the sampler's log-probabilities of the policy and the trainer's.
 
-        The first batch shows a note if rounding cannot explain the difference.
+        Only completions that the policy wrote have such numbers of both. The first batch shows a note if rounding cannot explain the difference.
         """
-        own = torch.ones(len(rollouts), dtype=torch.bool)
-        if len(self.sources) > 1:
-            own = rollouts.sampled_from(POLICY)
-        sampled = rollouts.mask & own[:, None]
+        sampled = rollouts.mask & rollouts.sampled_from(POLICY)[:, None]
         difference = _mean((rollouts.logps - rollouts.sampler_logps)[sampled].abs())
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:
