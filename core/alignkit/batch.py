@@ -117,7 +117,7 @@ class Batch:
         close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        if {"rewards", "sampler_logps"} & self.signals.keys():
+        if {"rewards", "sampler_logps"} & self.signals.keys() and name not in self.absent:
             raise MissingSignal(
                 f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."
@@ -135,9 +135,9 @@ class Batch:
     def get(self, column: str) -> Tensor | None:
         """Return an optional column of the data, (N,), or None where the data has no such column.
 
-        In `loss` of an OnlineObjective it also finds what `prepare` added.
+        In `loss` of an OnlineObjective it also finds what `prepare` added, and that first.
         """
-        return self.columns.get(column, self.signals.get(column))
+        return self.signals.get(column, self.columns.get(column))
 
     def with_(self, **tensors: Tensor) -> Any:
         """Return this batch with further tensors, (N,) or (N, T), which are read as attributes."""
@@ -157,8 +157,9 @@ class Batch:
         Raises UserError where the objective takes none from there.
         """
         if source not in self.sources:
+            found = ", ".join(self.sources) or "those of the data"
             raise UserError(
-                f"no completions come from {source!r}; found: {', '.join(self.sources) or 'those of the data'}",
+                f"no completions come from {source!r}; found: {found}",
                 hint="`samples_from` of an OnlineObjective says from where completions come.",
             )
         return self.source == self.sources.index(source)

@@ -73,7 +73,7 @@ class ObjectiveBatches:
         computed = role_signals(
             self.roles, live, rows, entropy=objective.entropy, functions=objective.over_vocabulary
         )
-        batch = rows.batch.with_(**known, **computed)
+        batch = rows.batch.with_(**{**known, **computed})  # what another objective trains is not as it was
         return replace(
             batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from torch import Tensor
 from alignkit.batch import Rollouts
 from alignkit.data.loading import Dataset
 from alignkit.data.order import steps_per_epoch
+from alignkit.data.own_columns import with_numbers_of_rows
 from alignkit.data.rows import Rows
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import OnlineObjective, overrides, sources_of, updates_per_batch
+from alignkit.objective import OnlineObjective, Prompts, overrides, sources_of, updates_per_batch
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer
@@ -27,6 +29,7 @@ from alignkit.training.drawing import RoundDrawer
 from alignkit.training.metrics import OPTIMIZED_REWARD
 from alignkit.training.preparing import prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
+from alignkit.training.sources import require_free_names
 
 ROUNDING = {torch.float32: 1e-3}
 """The mean difference of a log-probability that two ways of computing it may have, by the base's dtype."""
@@ -60,6 +63,9 @@ class RolloutSource:
         self.objective, self.roles = objective, roles
         self.budget, self.note, self.seed, self.batch_size = budget, note, seed, batch_size
         self.files = RolloutFiles(folder)
+        if not issubclass(objective.data, Prompts):
+            prompts = replace(prompts, groups=with_numbers_of_rows(prompts.examples, prompts.groups))
+        require_free_names(objective, prompts.groups)
         self.drawer = RoundDrawer(
             prompts,
             sampler,
@@ -125,7 +131,7 @@ class RolloutSource:
         rollouts, mask = self._present.rollouts, rows.batch.mask
         places = torch.cat([self._present.members[index] for index in indices])
         found = {}
-        for name, value in {**rollouts.columns, **rollouts.signals}.items():
+        for name, value in rollouts.signals.items():
             part = value[places].to(mask.device)
             found[name] = part[:, : mask.shape[1]].masked_fill(~mask, 0) if part.ndim == 2 else part
         return found
@@ -169,7 +175,8 @@ class RolloutSource:
     def _compare(self, rollouts: Rollouts, number: int) -> float:
         """Return the mean difference between the sampler's log-probabilities of the policy and the trainer's.
 
-        Only completions that the policy wrote have such numbers of both. The first batch shows a note if rounding cannot explain the difference.
+        Only completions that the policy wrote have such numbers of both. The first batch shows a note if
+        rounding cannot explain the difference.
         """
         sampled = rollouts.mask & rollouts.sampled_from(POLICY)[:, None]
         difference = _mean((rollouts.logps - rollouts.sampler_logps)[sampled].abs())
