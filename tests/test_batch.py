@@ -151,3 +151,12 @@ def test_a_misspelt_signal_is_told_the_name_that_it_is_near(batch):
         with pytest.raises(MissingSignal, match="Declare") as error:
             getattr(batch.with_(logps=torch.zeros(2, 3)), exact)
         assert "mean" not in str(error.value)
+
+
+def test_a_source_from_which_nothing_comes_is_refused_with_those_that_there_are():
+    ones = torch.ones(2, 1)
+    of = Batch(ones.long(), ones.bool(), torch.tensor([0, 0]), signals={"source": torch.tensor([0, 1])})
+    known = replace(of, sources=("policy", "data"))
+    assert known.sampled_from("data").tolist() == [False, True]
+    with pytest.raises(UserError, match="no completions come from 'reference'; found: policy, data"):
+        known.sampled_from("reference")

@@ -120,7 +120,7 @@ class Batch:
         close = get_close_matches(name, [*self.signals, *self.columns, *_ATTRIBUTES], n=1, cutoff=0.7)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         columns, signals = (", ".join(sorted(source)) or "none" for source in (self.columns, self.signals))
-        if {"rewards", "sampler_logps"} & self.signals.keys():
+        if {"rewards", "sampler_logps"} & self.signals.keys() and name not in self.absent:
             raise MissingSignal(
                 f"batch.{name} was read, but `prepare` adds no {name!r}.{meant} Signals here: "
                 f"{signals}; columns: {columns}."
@@ -138,9 +138,9 @@ class Batch:
     def get(self, column: str) -> Tensor | None:
         """Return an optional column of the data, (N,), or None where the data has no such column.
 
-        In `loss` of an OnlineObjective it also finds what `prepare` added.
+        In `loss` of an OnlineObjective it also finds what `prepare` added, and that first.
         """
-        return self.columns.get(column, self.signals.get(column))
+        return self.signals.get(column, self.columns.get(column))
 
     def with_(self, **tensors: Tensor) -> Any:
         """Return this batch with further tensors, (N,) or (N, T), which are read as attributes."""
@@ -155,7 +155,16 @@ class Batch:
         return self.rank == lowest.scatter_reduce(0, self.group, self.rank, "amin")[self.group]
 
     def sampled_from(self, source: str) -> Tensor:
-        """Return (N,), true at the completions that came from the role `source`, or from `data`."""
+        """Return (N,), true at the completions that came from the role `source`, or from `data`.
+
+        Raises UserError where the objective takes none from there.
+        """
+        if source not in self.sources:
+            found = ", ".join(self.sources) or "those of the data"
+            raise UserError(
+                f"no completions come from {source!r}; found: {found}",
+                hint="`samples_from` of an OnlineObjective says from where completions come.",
+            )
         return self.source == self.sources.index(source)
 
     @property

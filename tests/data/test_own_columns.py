@@ -38,6 +38,7 @@ from alignkit.data.rows import batch_of
         ({"quality_chosen": 2}, 2, False, {"quality_chosen": (2.0, 2.0)}),
         ({"rank": 1, "reward": 2, "scores": 3, "tokens": 4, "group": 5, "pairs": 6}, 1, False, {}),
         ({"a": None, "b": "", "c": "much", "d": {"e": 1}, "f": [], "g": "nan", "h": 10**400}, 1, False, {}),
+        ({"tags": []}, 0, False, {}),
         ({"long": "1" * 1000, "words": ["a"], "nested": [[]]}, 1, False, {}),
     ],
 )  # fmt: skip

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from drawn_runs import PROMPTS, Dynamic, Guided, Versus, places, records, trainer
+from drawn_runs import PROMPTS, Dynamic, Guided, Versus, parity, places, records, trainer
+from tiny_models import shake, tiny_roles
+from tiny_training import TinySampler, TinyTerms
 
-from alignkit import Example, OnlineObjective, UserError
+from alignkit import Example, Loss, OnlineObjective, Preferences, Prompts, UserError
 from alignkit.data.order import step_indices
+from alignkit.recipe import Training
 
 
 def test_without_a_refusal_a_batch_has_the_prompts_of_its_step(tmp_path):
@@ -70,3 +73,80 @@ def test_too_few_completions_in_the_data_are_told(tmp_path):
     one = trainer(tmp_path, Guided(), steps=1)
     with pytest.raises(UserError, match="a prompt has 0 completions in the data; the objective takes 1"):
         one.run()
+
+
+DIFFERENCE = "rollouts/sampler_difference"
+
+
+class Taught(OnlineObjective):
+    """Learns from completions that others wrote."""
+
+    name = "taught"
+    data = Prompts
+    reads = {"reference"}
+    samples_from = {"reference": 2}
+
+    def loss(self, batch):
+        return Loss(-batch.logps * (1 + batch.rewards)[:, None], batch.mask)
+
+
+def test_the_samplers_numbers_of_other_roles_are_not_compared_with_the_policys(tmp_path):
+    one = trainer(tmp_path, Taught(), steps=1)
+    one.open()
+    assert DIFFERENCE not in one.step(0).metrics
+    assert not one.display.notes
+
+
+def test_an_objective_may_learn_from_other_roles_beside_the_data_without_the_policys_samples(tmp_path):
+    class Beside(Taught):
+        data = Preferences
+        samples_from = {"reference": 1, "data": 1}
+
+    prompts = [replace(group, completions=([7, 1],)) for group in PROMPTS]
+    texts = [Example(f"prompt {n}", (" 7 1",)) for n in range(len(PROMPTS))]
+    one = trainer(tmp_path, Beside(), prompts=prompts, texts=texts, steps=1)
+    one.open()
+    assert DIFFERENCE not in one.step(0).metrics
+
+
+class Hinted(OnlineObjective):
+    """Learns from samples of a teacher that writes after another prompt."""
+
+    name = "hinted"
+    data = Prompts
+    roles = {"teacher": "language-model"}
+    reads = {"teacher"}
+    samples_from = {"policy": 1, "teacher": 1}
+
+    def loss(self, batch):
+        return Loss(-batch.logps * (1 + batch.rewards)[:, None], batch.mask)
+
+
+@pytest.mark.parametrize("role", ["policy", "teacher"])
+def test_a_role_writes_after_the_prompt_that_it_reads(role, tmp_path):
+    roles = tiny_roles()
+    roles.add("policy", trainable=True, prompt="hint" if role == "policy" else None)
+    roles.add("teacher", trainable=False, kind="language-model", prompt="hint" if role == "teacher" else None)
+    shake(roles, "policy")
+    terms = TinyTerms(roles, Training(batch_size=3, steps=1), tmp_path)
+    prompts = [replace(group, prompts={"hint": [50, 51, 52]}) for group in PROMPTS]
+    term = terms.online(Hinted(), prompts, parity, max_tokens=3)
+    seen, sampler = {}, term.source.drawer.sampler
+    assert isinstance(sampler, TinySampler)
+    inner = sampler.sample
+
+    def sample(which, prompts, *arguments, **options):
+        seen[which] = prompts
+        return inner(which, prompts, *arguments, **options)
+
+    sampler.sample = sample
+    one = terms.trainer(term)
+    one.open()
+    assert one.step(0).metrics[DIFFERENCE] < 1e-5
+    assert seen.pop(role) == [[50, 51, 52]] * 3
+    assert [50, 51, 52] not in next(iter(seen.values()))
+    rollouts = term.source.batch.rollouts
+    written = rollouts.sampled_from("teacher")[:, None] & rollouts.mask
+    torch.testing.assert_close(
+        rollouts.sampler_logps[written], rollouts.teacher_logps[written], atol=1e-5, rtol=1e-5
+    )

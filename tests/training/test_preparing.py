@@ -30,6 +30,16 @@ def test_signals_that_trained_roles_compute_anew_are_left_out_and_logps_are_call
     assert set(found) == {"old_logps", "reference_logps", "rewards"}
 
 
+def test_a_policy_that_is_only_read_keeps_its_logps_beside_the_old_ones():
+    class Critic(Online):
+        trains = {"value"}
+        reads = {"policy", "reference"}
+
+    found = lasting(Critic(), rollouts())
+    assert set(found) == {"logps", "old_logps", "reference_logps"}
+    assert torch.equal(found["logps"], found["old_logps"])
+
+
 def test_what_was_prepared_has_no_gradient():
     class Grades(Online):
         def prepare(self, rollouts):

@@ -1,5 +1,7 @@
 """Batches of rollouts on disk."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -68,3 +70,14 @@ def test_tensors_of_earlier_batches_go_and_their_samples_stay(tmp_path):
     files.forget_before(2)
     assert [files.read_batch(number) is None for number in range(3)] == [True, True, False]
     assert all(files.read_samples(number) == [] for number in range(3))
+
+
+def test_a_tensor_may_have_several_names_and_a_part_of_one_may_have_its_own(tmp_path):
+    written, whole = batch(), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    signals = {"rewards": whole[0], "advantages": whole[0], "returns": whole[1]}
+    files = RolloutFiles(tmp_path)
+    files.write_batch(0, replace(written, rollouts=replace(written.rollouts, signals=signals)))
+    found = files.read_batch(0)
+    assert found is not None
+    kept = {name: value.tolist() for name, value in found.rollouts.signals.items()}
+    assert kept == {"rewards": [1, 2, 3], "advantages": [1, 2, 3], "returns": [4, 5, 6]}

@@ -87,6 +87,26 @@ def prompt_numbers(extra: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def with_numbers_of_rows(examples: Sequence[Example], groups: Sequence[Group]) -> list[Group]:
+    """Return the groups with the numbers that every row has, as those of what is sampled for its prompt.
+
+    Numbers of the completions, and those with a meaning of their own, are left out.
+    """
+    found = [
+        {
+            name: value
+            for name, value in prompt_numbers(without_numbers_of_completions(example)).items()
+            if name not in KNOWN
+        }
+        for example in examples
+    ]
+    shared = set[str]().union(*found).intersection(*found)
+    return [
+        replace(group, prompt_columns={**{name: numbers[name] for name in shared}, **group.prompt_columns})
+        for group, numbers in zip(groups, found, strict=True)
+    ]
+
+
 def reserved_numbers(extra: Mapping[str, Any]) -> set[str]:
     """Return the names of the row's numbers that are not read because a batch uses their names."""
     return {name for name in RESERVED & extra.keys() if _number(extra[name]) is not None}
@@ -188,7 +208,7 @@ def _of_completions(cell: Any, count: int, listed: bool) -> Column | None:
     value = _number(cell)
     if value is not None:
         return (value,) * count
-    if not isinstance(cell, (list, tuple)):
+    if not isinstance(cell, (list, tuple)) or not cell:
         return None
     if len(cell) == count and (count > 1 or listed or isinstance(cell[0], (list, tuple))):
         return _entries(cell)

@@ -80,7 +80,7 @@ class ObjectiveBatches:
             functions=objective.over_vocabulary,
             trained=objective.trains,
         )
-        batch = rows.batch.with_(**known, **computed)
+        batch = rows.batch.with_(**{**known, **computed})  # what another objective trains is not as it was
         return replace(
             batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent
         )

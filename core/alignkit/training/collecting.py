@@ -138,6 +138,7 @@ class Collector:
             number * self.updates,
             steps,
             tuple(self.drawer.sources),
+            self.drawer.prompts.report.left_out,
             reward_weights={weighted.name: weighted.weight for weighted in self.scorer.rewards},
         )
 

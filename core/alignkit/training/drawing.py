@@ -7,7 +7,7 @@ line on disk tells the place in the order. So a run that was killed goes on with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,8 +55,8 @@ class DrawnSamples:
 class RoundDrawer:
     """Draws rounds of samples for the batches of an objective.
 
-    sources: how many completions of a prompt come from which role, or from the data. files: where samples are
-    kept.
+    sources: how many completions of a prompt come from which role, or from the data. under: of each role that
+    writes after another prompt, the data's column that holds it. files: where samples are kept.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class RoundDrawer:
         *,
         sampling: Sampling,
         sources: dict[str, int],
+        under: Mapping[str, str],
         files: RolloutFiles,
         seed: int,
         batch_size: int,
     ) -> None:
         self.prompts, self.sampler, self.base, self.sampling = prompts, sampler, base, sampling
-        self.sources, self.files, self.seed, self.batch_size = sources, files, seed, batch_size
+        self.sources, self.under, self.files = sources, under, files
+        self.seed, self.batch_size = seed, batch_size
 
     def first_round(self, number: int) -> DrawnSamples:
         """Return the samples of the prompts that batch `number` has where none is refused."""
@@ -158,7 +160,9 @@ class RoundDrawer:
         settings = replace(
             self.sampling, step=number, per_prompt=count, seed=_seed(self.sampling.seed, which)
         )
-        return draw(self.sampler, role, [group.prompt for group in prompts], settings, numbers=places)
+        column = self.under.get(role)
+        read = prompts if column is None else [group.under(column) for group in prompts]
+        return draw(self.sampler, role, [group.prompt for group in read], settings, numbers=places)
 
     def _of_data(self, place: int, count: int) -> _Samples:
         """Return completions of the data."""

@@ -72,13 +72,11 @@ def lasting(objective: OnlineObjective, prepared: Rollouts) -> dict[str, Tensor]
     """Return the signals that `loss` finds as they were at sampling.
 
     Left out are the signals that trained roles compute anew, and the functions of the vocabulary; `logps` at
-    sampling is called `old_logps`.
+    sampling is called `old_logps`. A policy that is only read keeps its `logps` too.
     """
     roles, logps = roles_of(objective), signal_name(POLICY, "language-model")
     trained = {name for role in objective.trains for name in signals_of(role, roles[role].kind, entropy=True)}
     trained |= set(objective.over_vocabulary)
-    return {
-        (OLD_LOGPS if name == logps else name): value
-        for name, value in prepared.signals.items()
-        if name not in trained - {logps}
-    }
+    kept = {name: value for name, value in prepared.signals.items() if name not in trained}
+    old = {OLD_LOGPS: prepared.signals[logps]} if logps in prepared.signals else {}
+    return kept | old

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from alignkit.batch import Prompt, Rollouts
 from alignkit.errors import UserError
-from alignkit.example import Group
+from alignkit.example import Column, Group
 from alignkit.rewards.scoring import Scores
 from alignkit.run.files import STATE, TENSORS, find_damage, write_text, write_verified
 
@@ -49,9 +50,19 @@ def prepared_batch(rollouts: Rollouts, metrics: dict[str, float], state: dict[st
         completions = tuple(rollouts.tokens[place][part].tolist() for place, part in cut)
         masks = tuple(tuple(rollouts.mask[place][part].tolist()) for place, part in cut)
         prompt = rollouts.prompts[number]
-        groups.append(Group(prompt.tokens, completions, masks=masks, prompts=prompt.others, text=prompt.text))
+        columns = {name: _entries(column, cut) for name, column in rollouts.columns.items()}
+        groups.append(
+            Group(prompt.tokens, completions, columns, masks=masks, prompts=prompt.others, text=prompt.text)
+        )
         members.append(places)
     return PreparedBatch(rollouts, tuple(groups), tuple(members), metrics, state)
+
+
+def _entries(column: Tensor, cut: Sequence[tuple[Tensor, slice]]) -> Column:
+    """Return a column, (N,) or (N, T), of the completions at some places, each up to its end."""
+    if column.dim() == 1:
+        return tuple(float(column[place]) for place, _ in cut)
+    return tuple(tuple(column[place][part].tolist()) for place, part in cut)
 
 
 class RolloutFiles:
@@ -130,7 +141,10 @@ class RolloutFiles:
         }
 
         def write(place: Path) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, place / TENSORS)
+            # `prepare` may give one tensor two names; safetensors takes no two that share memory
+            save_file(
+                {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, place / TENSORS
+            )
             (place / STATE).write_text(json.dumps(about))
 
         write_verified(self.folder / f"{number:06d}", write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from torch import Tensor
 from alignkit.batch import Rollouts
 from alignkit.data.loading import Dataset
 from alignkit.data.order import steps_per_epoch
+from alignkit.data.own_columns import with_numbers_of_rows
 from alignkit.data.rows import Rows
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import OnlineObjective, overrides, sources_of, updates_per_batch
+from alignkit.objective import OnlineObjective, Prompts, overrides, sources_of, updates_per_batch
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer
@@ -27,6 +29,7 @@ from alignkit.training.drawing import RoundDrawer
 from alignkit.training.metrics import OPTIMIZED_REWARD
 from alignkit.training.preparing import prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
+from alignkit.training.sources import require_free_names
 
 ROUNDING = {torch.float32: 1e-3}
 """The mean difference of a log-probability that two ways of computing it may have, by the base's dtype."""
@@ -60,12 +63,16 @@ class RolloutSource:
         self.objective, self.roles = objective, roles
         self.budget, self.note, self.seed, self.batch_size = budget, note, seed, batch_size
         self.files = RolloutFiles(folder)
+        if not issubclass(objective.data, Prompts):
+            prompts = replace(prompts, groups=with_numbers_of_rows(prompts.examples, prompts.groups))
+        require_free_names(objective, prompts.groups)
         self.drawer = RoundDrawer(
             prompts,
             sampler,
             roles.base,
             sampling=sampling,
             sources=sources_of(objective),
+            under={name: role.prompt for name, role in roles.roles.items() if role.prompt is not None},
             files=self.files,
             seed=seed,
             batch_size=batch_size,
@@ -124,7 +131,7 @@ class RolloutSource:
         rollouts, mask = self._present.rollouts, rows.batch.mask
         places = torch.cat([self._present.members[index] for index in indices])
         found = {}
-        for name, value in {**rollouts.columns, **rollouts.signals}.items():
+        for name, value in rollouts.signals.items():
             part = value[places].to(mask.device)
             found[name] = part[:, : mask.shape[1]].masked_fill(~mask, 0) if part.ndim == 2 else part
         return found
@@ -149,7 +156,7 @@ class RolloutSource:
             metrics[OPTIMIZED_REWARD] = _mean(rollouts.rewards)
         if len(rollouts):
             rollouts = self._with_signals(rollouts, collected.kept.groups)
-            if "logps" in rollouts.signals:
+            if POLICY in self.sources and rollouts.sampled_from(POLICY).any():
                 metrics["rollouts/sampler_difference"] = self._compare(rollouts, number)
             rollouts = prepare(self.objective, rollouts)
         batch = prepared_batch(rollouts, metrics, dict(self.objective.state))
@@ -166,14 +173,12 @@ class RolloutSource:
         )
 
     def _compare(self, rollouts: Rollouts, number: int) -> float:
-        """Return the mean difference between the sampler's log-probabilities and the trainer's.
+        """Return the mean difference between the sampler's log-probabilities of the policy and the trainer's.
 
-        The first batch shows a note if rounding cannot explain the difference.
+        Only completions that the policy wrote have such numbers of both. The first batch shows a note if
+        rounding cannot explain the difference.
         """
-        own = torch.ones(len(rollouts), dtype=torch.bool)
-        if len(self.sources) > 1:
-            own = rollouts.sampled_from(POLICY)
-        sampled = rollouts.mask & own[:, None]
+        sampled = rollouts.mask & rollouts.sampled_from(POLICY)[:, None]
         difference = _mean((rollouts.logps - rollouts.sampler_logps)[sampled].abs())
         allowed = ROUNDING.get(self.roles.base.dtype, HALF_ROUNDING)
         if number == 0 and not difference <= allowed:

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from alignkit.data.order import step_indices, steps_per_epoch
 from alignkit.data.rows import Rows
+from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective, overrides, roles_of_functions
+from alignkit.objective import Objective, overrides, roles_of, roles_of_functions
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.recipe import Training
+from alignkit.signals import signals_of
 
 
 class Source(Protocol):
@@ -120,8 +122,9 @@ def fixed_source(
 ) -> FixedSource:
     """Make the source of an objective's groups; `folder` keeps the signals of roles that it only reads.
 
-    absent: see `Source`.
+    absent: see `Source`. Raises UserError where a column has the name of a signal.
     """
+    require_free_names(objective, groups)
     frozen: list[str] = []
     if not overrides(objective, "arrange"):  # else signals of the data as it is are of no use
         # what functions of the vocabulary name is computed in each step anyway
@@ -137,3 +140,18 @@ def _is_frozen(roles: Roles, name: str) -> bool:
     role = roles.roles[name]
     sharing = [other for other in roles.roles.values() if other.adapter == role.adapter is not None]
     return not any(one.trainable or one.following is not None for one in (role, *sharing))
+
+
+def require_free_names(objective: Objective, groups: Sequence[Group]) -> None:
+    """Refuse a column of the data that is called like a signal which the objective declares."""
+    known = roles_of(objective)
+    used = {*objective.trains, *objective.reads} & known.keys()
+    signals = {one for name in used for one in signals_of(name, known[name].kind, entropy=objective.entropy)}
+    signals |= objective.over_vocabulary.keys()
+    columns = {name for group in groups[:1] for name in (*group.columns, *group.prompt_columns)}
+    for name in sorted(signals & columns):
+        raise UserError(
+            f"the data has a column {name!r}, and the objective computes a signal of this name",
+            where=f"objective {objective.name!r}",
+            hint=f"Give the column another name, with `rename: {{{name}: OTHER}}` in the data entry.",
+        )
