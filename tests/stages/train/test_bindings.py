@@ -106,10 +106,36 @@ class Critic(Objective):
         return Loss((batch.values - batch.slow_values) ** 2)
 
 
+class Mistaken(Objective):
+    """Reads, by a property, a role that it does not declare; the registry cannot see it."""
+
+    name = "mistaken"
+    data = Preferences
+
+    @property
+    def reads(self):
+        return {"teacher"}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps)
+
+
+class Doubtful(Objective):
+    """Reads a teacher, and the same adapter under another name."""
+
+    name = "doubtful"
+    data = Preferences
+    reads = {"teacher", "twin"}
+    roles = {"teacher": "language-model", "twin": Role("language-model", shares="teacher")}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(batch.twin_logps - batch.logps)
+
+
 @pytest.fixture(scope="module")
 def registry():
     found = Registry()
-    for cls in (Distil, Twin, Generative, Process, Moving, Weighs, Scored, Critic):
+    for cls in (Distil, Twin, Generative, Process, Moving, Weighs, Scored, Critic, Mistaken, Doubtful):
         found.objectives.add(Plugin("test", "test", __file__), cls.name, cls)
     return found
 
@@ -228,7 +254,18 @@ def test_a_head_that_is_only_read_comes_from_a_stage_of_its_kind(registry, tmp_p
     assert roles["reward"].start == "rm"
 
 
+def test_a_role_that_shares_reads_under_the_prompt_of_its_owner(registry, tmp_path):
+    roles, _ = roles_in(
+        registry, tmp_path, train="doubtful", roles={"teacher": {"start": "sft", "prompt": "hinted"}}
+    )
+    assert (roles["twin"].shares, roles["twin"].prompt) == ("teacher", "hinted")
+
+
 WRONG = {
+    "a property with an undeclared role": (
+        {"train": "mistaken"},
+        "train.mistaken(.|\n)*the role 'teacher' is not declared",
+    ),
     "a value that nothing trained": (
         {"train": "weighs", "start": "sft"},
         r"trains policy \(language-model\); a value is needed",

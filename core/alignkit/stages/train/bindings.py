@@ -134,7 +134,8 @@ def _plan(
                 where=where,
                 hint=f"Bind {role.shares!r} instead.",
             )
-        return PlannedRole(name, role.kind, trainable, shares=role.shares)
+        owner = settings.roles.get(role.shares, Binding())
+        return PlannedRole(name, role.kind, trainable, shares=role.shares, prompt=owner.prompt)
     from_model = name == "value" or (name == "reward" and not trainable)
     start = binding.start or (model if from_model and model is not None else settings.start)
     if not trainable and not bound and name not in BUILT_IN:
