@@ -16,7 +16,7 @@ from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import Objective, overrides, roles_of, roles_of_function
 from alignkit.signals import signals_of
-from alignkit.training.calling import arranged
+from alignkit.training.calling import WRITES, arranged
 from alignkit.training.sources import Source
 
 
@@ -70,9 +70,10 @@ class ObjectiveBatches:
         if chosen.indices:
             known = source.attach(rows, [chosen.indices[place] for place in part])
         live = sorted({*objective.trains, *objective.reads} - set(source.names))
-        computed = role_signals(
-            self.roles, live, rows, entropy=objective.entropy, functions=objective.over_vocabulary
-        )
+        with objective.state.locked("over_vocabulary", WRITES):
+            computed = role_signals(
+                self.roles, live, rows, entropy=objective.entropy, functions=objective.over_vocabulary
+            )
         batch = rows.batch.with_(**known, **computed)
         return replace(
             batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent
