@@ -127,3 +127,23 @@ def test_what_peft_refuses_is_told_as_the_recipes_mistake():
     with pytest.raises(UserError, match=r"model\.lora: PEFT refuses this adapter: .*lora_dropout") as error:
         Roles(base, recipe.Lora(r=4, dropout=0.1), seed=0).add("policy", trainable=True)
     assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("name", ["model", "layers", "weight", "base_layer", "lora_A"])
+def test_a_role_may_be_called_as_a_module_of_the_base(name):
+    alone, roles = tiny_roles(), tiny_roles()
+    for one in (alone, roles):
+        one.add("policy", trainable=True)
+        shake(one, "policy")
+    roles.add(name, trainable=True, kind="language-model")
+    assert (
+        roles.parameters("policy").keys()
+        == roles.parameters(name).keys()
+        == alone.parameters("policy").keys()
+    )
+    assert not {*map(id, roles.parameters("policy").values())} & {*map(id, roles.parameters(name).values())}
+    saved = roles.state("policy")
+    assert saved.keys() == alone.state("policy").keys() == roles.state(name).keys()
+    assert all(torch.equal(saved[key], value) for key, value in alone.state("policy").items())
+    roles.load(name, saved)
+    assert all(torch.equal(saved[key], value) for key, value in roles.state(name).items())

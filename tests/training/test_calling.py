@@ -1,10 +1,13 @@
 """Calls of an objective's methods: what is wrong is told by objective, file and line."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from alignkit import Average, Batch, Demonstrations, Loss, Objective, UserError
-from alignkit.training.calling import begin_step, call, end_step, losses_of
+from alignkit.example import Group
+from alignkit.training.calling import arranged, begin_step, call, end_step, losses_of
 
 BATCH = Batch(
     torch.ones(2, 3, dtype=torch.long),
@@ -58,6 +61,30 @@ WRONG = {
         lambda s, b: Loss(b.logps, torch.ones(2)),
         r"terms of shape \(2, 3\) and weight of shape \(2,\)(.|\n)*pass the mask",
     ),
+    "a negative weight": (
+        lambda s, b: Loss(b.logps, b.logps),
+        "objective 'made'.*the weight of its loss has negative values",
+    ),
+    "an infinite weight": (lambda s, b: Loss(b.logps, b.logps / 0), "values that are not finite"),
+    "a weight with a gradient": (
+        lambda s, b: Loss(b.logps, torch.ones(2, 3, requires_grad=True)),
+        "the weight of its loss has a gradient",
+    ),
+    "a factor": (lambda s, b: Loss(b.logps, factor="x"), "factor of its loss is 'x'; expected a finite"),
+    "a factor that is not finite": (
+        lambda s, b: Loss(b.logps, factor=float("nan")),
+        "factor of its loss is nan",
+    ),
+    "a tensor as factor": (
+        lambda s, b: Loss(b.logps, factor=b.logps.mean()),
+        "the factor of its loss is tensor",
+    ),
+    "a metric of the engine": (
+        lambda s, b: Loss(b.logps, metrics={"loss": b.logps}),
+        "it reports a metric 'loss'",
+    ),
+    "metrics": (lambda s, b: Loss(b.logps, metrics=[1]), "the metrics of its loss are 1 of int"),
+    "an average": (lambda s, b: Loss(b.logps, metrics={"m": Average(0.3)}), "'m' averages float; expected"),
     "a metric": (lambda s, b: Loss(b.logps, metrics={"m": 1.0}), "the metric 'm' is float"),
 }
 
@@ -103,3 +130,41 @@ def test_a_metric_beside_weighted_terms_of_another_shape_names_its_weights():
     }
     with pytest.raises(UserError, match=r"'m' has the shape \(2, 3\)(.|\n)*Average\(values, weight\)"):
         Loss(values, weight, {"m": BATCH.logps}).averages()
+
+
+def test_the_state_can_only_be_read_while_groups_are_arranged():
+    def counts(self, groups):
+        self.state["count"] = 1.0
+        return groups
+
+    with pytest.raises(UserError, match=r"state\['count'\] is changed in `arrange`"):
+        arranged(objective(lambda s, b: Loss(b.logps), arrange=counts), [])
+
+
+PLAIN = Group([3], ([4, 1], [5, 6, 1]), {"rank": (0.0, 1.0)})
+ODD = {
+    "a short mask": ([replace(PLAIN, masks=((True,), (True,)))], r"masks of \[1, 1\] tokens(.|\n)*\[2, 3\]"),
+    "a missing mask": ([replace(PLAIN, masks=((True, True),))], r"masks of \[2\] tokens"),
+    "too many tokens": ([replace(PLAIN, columns={"w": ((1.0,) * 3, (1.0,) * 3)})], "'w' .*of 2 tokens"),
+    "numbers and lists": ([replace(PLAIN, columns={"w": (1.0, (1.0,) * 3)})], "'w' .*of 3 tokens"),
+    "text": ([replace(PLAIN, columns={"w": ("a", "b")})], "the column 'w' 'a'"),
+    "a column in one group": ([PLAIN, replace(PLAIN, columns={})], "other columns than others: rank"),
+    "two kinds": (
+        [replace(PLAIN, columns={"w": (1.0, 2.0)}), replace(PLAIN, columns={"w": ((1.0,) * 2, (1.0,) * 3)})],
+        "other columns than others: w",
+    ),
+}
+
+
+@pytest.mark.parametrize(("groups", "told"), ODD.values(), ids=ODD)
+def test_groups_that_could_not_be_laid_out_are_refused(groups, told):
+    with pytest.raises(UserError, match=told):
+        arranged(objective(lambda s, b: Loss(b.logps), arrange=lambda self, given: groups), [PLAIN])
+
+
+def test_groups_with_masks_and_numbers_of_tokens_are_taken():
+    right = replace(
+        PLAIN, masks=((True, False), (True,) * 3), columns={"rank": (0.0, 1), "w": ((1.0,) * 2, [0.5] * 3)}
+    )
+    made = objective(lambda s, b: Loss(b.logps), arrange=lambda self, given: [right, right])
+    assert arranged(made, [PLAIN]) == [right, right]

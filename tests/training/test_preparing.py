@@ -54,6 +54,7 @@ def test_what_was_prepared_has_no_gradient():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
+        (lambda given: given.with_(odd=[1.0]), "gave odd as list, expected a tensor"),
         (lambda given: None, "must return rollouts, found NoneType"),
         (
             lambda given: given.with_(odd=torch.zeros(5)),

@@ -120,7 +120,7 @@ class Roles:
         """
         kind = kind or BUILT_IN[name].kind
         own = trainable or start is not None or following is not None or self.starts.moved
-        adapter = name if own else None
+        adapter = self._adapter_of(name) if own else None
         if shares is not None:
             adapter = self.roles[shares].adapter
         elif adapter is not None:
@@ -216,6 +216,21 @@ class Roles:
         assert role.adapter is not None
         write_adapter(self.model, role.adapter, role.head, self.base.tokenizer, folder)
         self.starts.write(role.adapter, folder)
+
+    def _adapter_of(self, name: str) -> str:
+        """Return what PEFT calls the role's adapter: the role's name, unless a module or weight has it.
+
+        PEFT, and `parameters`, find an adapter's weights by its name among the parts of their paths.
+        """
+        paths = (path for path, _ in self.base.model.named_modules() if "lora_" not in path)
+        parts = {
+            "base_model",
+            "base_layer",
+            "weight",
+            "bias",
+            *(part for path in paths for part in path.split(".")),
+        }
+        return f"role_{name}" if name in parts or name.startswith("lora_") else name
 
     def _add_adapter(self, adapter: str, start: Path | None, dropout: float) -> None:
         """Make an adapter: a copy of that in the folder `start`, still without its weights; or fresh."""

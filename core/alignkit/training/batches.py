@@ -16,7 +16,7 @@ from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import Objective, overrides, roles_of, roles_of_function, roles_of_functions
 from alignkit.signals import signals_of
-from alignkit.training.calling import arranged
+from alignkit.training.calling import WRITES, arranged
 from alignkit.training.sources import Source
 
 
@@ -72,14 +72,15 @@ class ObjectiveBatches:
         known: dict[str, Tensor] = {}
         if chosen.indices:
             known = source.attach(rows, [chosen.indices[place] for place in part])
-        computed = role_signals(
-            self.roles,
-            live,
-            rows,
-            entropy=objective.entropy,
-            functions=objective.over_vocabulary,
-            trained=objective.trains,
-        )
+        with objective.state.locked("over_vocabulary", WRITES):
+            computed = role_signals(
+                self.roles,
+                live,
+                rows,
+                entropy=objective.entropy,
+                functions=objective.over_vocabulary,
+                trained=objective.trains,
+            )
         batch = rows.batch.with_(**{**known, **computed})  # what another objective trains is not as it was
         return replace(
             batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent

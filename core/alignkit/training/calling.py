@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -43,7 +44,8 @@ def arranged(objective: Objective, groups: list[Group]) -> list[Group]:
     """
     if not overrides(objective, "arrange"):
         return groups
-    found = call(objective, "arrange", tuple(groups))
+    with objective.state.locked("arrange", WRITES):
+        found = call(objective, "arrange", tuple(groups))
     right = isinstance(found, Sequence) and all(
         isinstance(group, Group) and group.prompt and group.completions and all(group.completions)
         for group in found
@@ -53,15 +55,51 @@ def arranged(objective: Objective, groups: list[Group]) -> list[Group]:
             objective, f"`arrange` returned {_told(found)}", "groups, each with completions of tokens"
         )
     for group in found:
-        for name, values in group.columns.items():
-            if len(values) != len(group.completions):
+        _check_columns(objective, group)
+        masks = [len(mask) for mask in group.masks] if group.masks is not None else None
+        if masks not in (None, [*map(len, group.completions)]):
+            raise _wrong(
+                objective,
+                f"`arrange` gave masks of {masks} tokens for completions of {[*map(len, group.completions)]}",
+                "a mask for each completion, with one value for each of its tokens",
+            )
+    kinds = {
+        frozenset((name, isinstance(values[0], Sequence)) for name, values in group.columns.items())
+        for group in found
+    }
+    if len(kinds) > 1:
+        odd = ", ".join(
+            sorted({name for name, _ in frozenset.union(*kinds) - frozenset.intersection(*kinds)})
+        )
+        raise _wrong(
+            objective,
+            f"`arrange` gave some groups other columns than others: {odd}",
+            "the same columns in every group, of numbers or of numbers for each token",
+        )
+    return list(found)
+
+
+def _check_columns(objective: Objective, group: Group) -> None:
+    """Refuse columns that do not hold a number for each completion, or one for each of its tokens."""
+    for name, values in group.columns.items():
+        if len(values) != len(group.completions):
+            raise _wrong(
+                objective,
+                f"`arrange` gave the column {name!r} {len(values)} values for {len(group.completions)} "
+                "completions",
+                "one value for each completion",
+            )
+        listed = isinstance(values[0], tuple | list)
+        for value, completion in zip(values, group.completions, strict=True):
+            numbers = value if listed and isinstance(value, tuple | list) else (value,)
+            right = len(numbers) == (len(completion) if listed else 1)
+            if not right or not all(isinstance(number, int | float) for number in numbers):
                 raise _wrong(
                     objective,
-                    f"`arrange` gave the column {name!r} {len(values)} values for {len(group.completions)} "
-                    "completions",
-                    "one value for each completion",
+                    f"`arrange` gave the column {name!r} {value!r} for a completion of "
+                    f"{len(completion)} tokens",
+                    "numbers: one for each completion, or one for each of its tokens",
                 )
-    return list(found)
 
 
 def begin_step(objective: Objective, step: int, steps: int) -> None:
@@ -113,7 +151,17 @@ def _check(objective: Objective, loss: Loss) -> None:
             where=f"objective {objective.name!r}",
             hint="Loss(terms, weight) needs equal shapes; for a loss per token pass the mask.",
         )
+    if loss.weight is not None:
+        _check_weight(objective, loss.weight)
+    if isinstance(loss.factor, bool) or not isinstance(loss.factor, int | float) or not isfinite(loss.factor):
+        raise _wrong(objective, f"the factor of its loss is {loss.factor!r}", "a finite plain number")
+    if loss.metrics is not None and not isinstance(loss.metrics, Mapping):
+        raise _wrong(objective, f"the metrics of its loss are {_told(loss.metrics)}", "tensors by name")
+    if "loss" in (loss.metrics or {}):
+        raise _wrong(objective, "it reports a metric 'loss', which the engine reports", "another name")
     for name, value in (loss.metrics or {}).items():
+        if isinstance(value, Average):
+            _check_average(objective, name, value)
         if not isinstance(value, Tensor | Average):
             raise _wrong(objective, f"the metric {name!r} is {_told(value)}", "a tensor or an Average")
     for name, value in loss.averages().items():
@@ -123,6 +171,23 @@ def _check(objective: Objective, loss: Loss) -> None:
                 f"{tuple(value.weight.shape)}; expected equal shapes",
                 where=f"objective {objective.name!r}",
             )
+
+
+def _check_weight(objective: Objective, weight: Tensor) -> None:
+    """Refuse weights by which nothing can be averaged."""
+    if weight.requires_grad:
+        raise _wrong(objective, "the weight of its loss has a gradient", "weight.detach()")
+    if not weight.isfinite().all():
+        raise _wrong(objective, "the weight of its loss has values that are not finite", "finite weights")
+    if (weight < 0).any():
+        raise _wrong(objective, "the weight of its loss has negative values", "weights of at least 0")
+
+
+def _check_average(objective: Objective, name: str, value: Average) -> None:
+    """Refuse an average of anything but tensors."""
+    for item in (value.values, *(() if value.weight is None else (value.weight,))):
+        if not isinstance(item, Tensor):
+            raise _wrong(objective, f"the metric {name!r} averages {_told(item)}", "a tensor")
 
 
 def _wrong(objective: Objective, found: str, expected: str) -> UserError:

@@ -56,6 +56,8 @@ def check_prepared(objective: OnlineObjective, prepared: Any) -> None:
             hint="Leave the completion out with rollouts.select(…).",
         )
     for key, value in prepared.signals.items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"`prepare` of {name} gave {key} as {type(value).__name__}, expected a tensor")
         if value.shape not in (prepared.mask.shape, prepared.mask.shape[:1]):
             expected = f"{tuple(prepared.mask.shape)} or {tuple(prepared.mask.shape[:1])}"
             raise UserError(

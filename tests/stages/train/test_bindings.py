@@ -71,10 +71,71 @@ class Moving(Objective):
         return Loss(batch.reference_logps - batch.logps)
 
 
+class Weighs(Objective):
+    """Reads a value model."""
+
+    name = "weighs"
+    data = Preferences
+    reads = {"value"}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps * batch.values)
+
+
+class Scored(Objective):
+    """Reads a reward model."""
+
+    name = "scored"
+    data = Preferences
+    reads = {"reward"}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps * batch.scores[:, None])
+
+
+class Critic(Objective):
+    """Trains a value model, and reads a slow copy of it."""
+
+    name = "critic"
+    data = Preferences
+    trains = {"value"}
+    reads = {"slow"}
+    roles = {"slow": Role("value", follows="value")}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss((batch.values - batch.slow_values) ** 2)
+
+
+class Mistaken(Objective):
+    """Reads, by a property, a role that it does not declare; the registry cannot see it."""
+
+    name = "mistaken"
+    data = Preferences
+
+    @property
+    def reads(self):
+        return {"teacher"}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(-batch.logps)
+
+
+class Doubtful(Objective):
+    """Reads a teacher, and the same adapter under another name."""
+
+    name = "doubtful"
+    data = Preferences
+    reads = {"teacher", "twin"}
+    roles = {"teacher": "language-model", "twin": Role("language-model", shares="teacher")}
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss(batch.twin_logps - batch.logps)
+
+
 @pytest.fixture(scope="module")
 def registry():
     found = Registry()
-    for cls in (Distil, Twin, Generative, Process, Moving):
+    for cls in (Distil, Twin, Generative, Process, Moving, Weighs, Scored, Critic, Mistaken, Doubtful):
         found.objectives.add(Plugin("test", "test", __file__), cls.name, cls)
     return found
 
@@ -178,7 +239,53 @@ def test_a_value_model_of_another_name_is_found_by_its_kind(registry, tmp_path):
     assert (roles["prm"].start, roles["prm"].of, roles["prm"].kind) == ("prm", None, "value")
 
 
+def test_a_head_may_be_fresh_where_it_follows_one_that_is_trained(registry, tmp_path):
+    binding = {"follow": "value", "rate": 0.1}
+    roles, _ = roles_in(registry, tmp_path, train="critic", start="sft", roles={"slow": binding})
+    assert (roles["slow"].start, roles["slow"].follow) == ("sft", "value")
+    roles, _ = roles_in(registry, tmp_path, train="critic", roles={"slow": binding})
+    assert (roles["slow"].start, roles["slow"].follow) == (None, "value")
+
+
+def test_a_head_that_is_only_read_comes_from_a_stage_of_its_kind(registry, tmp_path):
+    roles, _ = roles_in(registry, tmp_path, train="weighs", start="sft", roles={"value": "prm"})
+    assert roles["value"].start == "prm"
+    roles, _ = roles_in(registry, tmp_path, train="scored", start="sft", roles={"reward": "rm"})
+    assert roles["reward"].start == "rm"
+
+
+def test_a_role_that_shares_reads_under_the_prompt_of_its_owner(registry, tmp_path):
+    roles, _ = roles_in(
+        registry, tmp_path, train="doubtful", roles={"teacher": {"start": "sft", "prompt": "hinted"}}
+    )
+    assert (roles["twin"].shares, roles["twin"].prompt) == ("teacher", "hinted")
+
+
 WRONG = {
+    "a property with an undeclared role": (
+        {"train": "mistaken"},
+        "train.mistaken(.|\n)*the role 'teacher' is not declared",
+    ),
+    "a value that nothing trained": (
+        {"train": "weighs", "start": "sft"},
+        r"trains policy \(language-model\); a value is needed",
+    ),
+    "a value of the base": (
+        {"train": "weighs"},
+        "reads 'value', a value model, and the base has none",
+    ),
+    "a value that is a reward model": (
+        {"train": "weighs", "start": "sft", "roles": {"value": "rm"}},
+        r"trains reward \(reward\); a value is needed",
+    ),
+    "a built-in reward that is a policy": (
+        {"train": "scored", "start": "sft", "roles": {"reward": "sft"}},
+        r"trains policy \(language-model\); a reward is needed",
+    ),
+    "a built-in reward of the base": (
+        {"train": "scored", "start": "sft", "roles": {"reward": "base"}},
+        "roles.reward(.|\n)*reads 'reward', a reward model, and the base has none",
+    ),
     "an unknown role": ({"train": "dpo", "roles": {"referense": "sft"}}, "roles.referense.*\n.*'reference'"),
     "a role that no stage binds": (
         {"train": "distil"},

@@ -122,7 +122,8 @@ def _plan(
 
     Trained roles and the reference begin as the stage's `start`. Where the stage has a reward model among its
     rewards, the built-in value model begins as a copy of it, because it predicts that model's score, and a
-    reward that is only read is that model. Any other role that is only read has to be bound.
+    reward that is only read is that model. Any other role that is only read has to be bound. A head begins at
+    zero only where it is trained, or follows one that is.
     """
     binding = settings.roles.get(name, Binding())
     bound, where = name in settings.roles, f"{where}.roles.{name}"
@@ -133,7 +134,8 @@ def _plan(
                 where=where,
                 hint=f"Bind {role.shares!r} instead.",
             )
-        return PlannedRole(name, role.kind, trainable, shares=role.shares)
+        owner = settings.roles.get(role.shares, Binding())
+        return PlannedRole(name, role.kind, trainable, shares=role.shares, prompt=owner.prompt)
     from_model = name == "value" or (name == "reward" and not trainable)
     start = binding.start or (model if from_model and model is not None else settings.start)
     if not trainable and not bound and name not in BUILT_IN:
@@ -143,9 +145,15 @@ def _plan(
             hint=f"Bind it: roles: {{{name}: STAGE}}, or {{{name}: {{start: STAGE, prompt: COLUMN}}}}.",
         )
     start = None if start == BASE else start
+    head_is_fresh = trainable or binding.follow is not None
+    if start is None and KINDS[role.kind].headed and not head_is_fresh:
+        raise UserError(
+            f"the objective reads {name!r}, a {role.kind} model, and the base has none",
+            where=where,
+            hint=f"Bind it to a stage that trains one: roles: {{{name}: STAGE}}.",
+        )
     of = None
     if start is not None:
-        head_is_fresh = trainable or name in BUILT_IN
         of = _adapter_in(start, name, role, head_is_fresh, recipe, registry, f"{where}.start")
     if role.follows is not None and binding.follow != role.follows:
         raise UserError(
@@ -187,7 +195,7 @@ def _adapter_in(
     require_stage(recipe, start, Train, where)
     trained = trained_roles(recipe.stages[start], registry)
     main = POLICY if POLICY in trained else min(trained)
-    if name in trained and name != main:
+    if name in trained and name != main and trained[name].kind == role.kind:
         return name
     if trained[main].kind == role.kind or (KINDS[role.kind].headed and head_is_fresh):
         return None

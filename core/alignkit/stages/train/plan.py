@@ -14,7 +14,6 @@ from alignkit.measure import Metric
 from alignkit.objective import (
     Objective,
     OnlineObjective,
-    roles_of,
     trained_by,
 )
 from alignkit.observer import Observer
@@ -30,6 +29,7 @@ from alignkit.stages.entries import resolve
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.reward_roles import bind_roles
 from alignkit.stages.train.bindings import PlannedRole, plan_roles
+from alignkit.stages.train.declarations import require_declarations
 from alignkit.stages.train.demands import (
     require_samples,
     require_sources,
@@ -188,24 +188,19 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
         "reward" in {*t.objective.reads} - {*t.objective.trains} for t in terms
     )
     require_use_of_rewards(settings, objectives, reads_model, where)
-    own = {
-        name
-        for term in terms
-        for name in (*term.objective.trains, *term.objective.reads)
-        if not KINDS[roles_of(term.objective)[name].kind].headed
-    }
     rewards = find_rewards(settings.reward, recipe, registry, f"{where}.reward")
-    rewards = bind_roles(rewards, recipe, registry, f"{where}.reward", own=own)
     if reads_model and sum(reward.is_model for reward in rewards) != 1:
         raise UserError(
             "an objective of this stage reads a reward model",
             where=f"{where}.reward",
             hint="Name one stage that trains a reward model in `reward:`.",
         )
+    roles = plan_roles(objectives, settings, rewards, recipe, registry, where)
+    own = {role.name for role in roles if not KINDS[role.kind].headed}
+    rewards = bind_roles(rewards, recipe, registry, f"{where}.reward", own=own)
     watch = find_measured(settings.watch, recipe, registry, f"{where}.watch")
     watch = bind_roles(watch, recipe, registry, f"{where}.watch", own=own)
     require_once([reward.name for reward in (*rewards, *watch)], f"{where}.watch")
-    roles = plan_roles(objectives, settings, rewards, recipe, registry, where)
     trained = {role.name for role in roles if role.trainable}
     require_rates(settings.learning_rate, trained, f"{where}.learning_rate")
     optimizer = find_optimizer(settings.optimizer, registry, f"{where}.optimizer")
@@ -225,12 +220,7 @@ def _plan_term(term: Term, on: str, registry: Registry, where: str) -> PlannedTe
     """Make the objective with its options."""
     cls = registry.objectives.get(term.objective, where)
     objective: Objective = validate(cls, term.options, f"{where}.{term.objective}")
-    if not objective.trains:
-        raise UserError(
-            "the objective trains no role",
-            where=f"{where}.{term.objective}",
-            hint="Declare `trains`: one or more roles, such as policy, reward or value.",
-        )
+    require_declarations(objective, f"{where}.{term.objective}")
     if isinstance(objective, OnlineObjective):
         require_sources(objective, f"{where}.{term.objective}")
     return PlannedTerm(objective, term.weight, term.on or on)
