@@ -41,7 +41,7 @@ def differentiate(
     seed_dropout(seed, chosen.step)
     for part in parts:
         losses = _finite_losses(batches, chosen, batches.make(chosen, part))
-        gradient.add(losses)
+        gradient.add(losses, f"objective {objective.name!r}")
         averages.add(losses)
     return averages
 
@@ -68,7 +68,7 @@ def _differentiate_at_once(
     leaves = {name: whole.signals[name].requires_grad_() for name in batches.trained_signals}
     losses = _finite_losses(batches, chosen, whole)
     averages.add(losses)
-    found, counted = signal_gradients(losses, list(leaves.values()))
+    found, counted = signal_gradients(losses, list(leaves.values()), f"objective {batches.objective.name!r}")
     if counted == 0:  # there is nothing to learn from
         return
     pieces = [cut(one, made) for one in found]  # [signal][part]

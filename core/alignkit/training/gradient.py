@@ -28,8 +28,8 @@ class StepGradient:
         for parameter in parameters.values():
             parameter.grad = None
 
-    def add(self, losses: Sequence[Loss]) -> None:
-        """Add the gradient of a micro-batch's losses.
+    def add(self, losses: Sequence[Loss], where: str | None = None) -> None:
+        """Add the gradient of a micro-batch's losses. where: whose they are, for messages.
 
         Raises UserError where there are terms to learn from and none depends on what is trained.
         """
@@ -39,11 +39,12 @@ class StepGradient:
         if len(losses) != len(self.weights):
             raise UserError(
                 f"`loss` returned {len(losses)} losses for one micro-batch, {len(self.weights)} for another",
+                where=where,
                 hint="Return the same losses for every batch; without terms, a loss adds nothing.",
             )
         self.factors = [loss.factor for loss in losses]
         if not any(total.requires_grad for total, _ in totals) and any(weight > 0 for _, weight in totals):
-            raise _no_gradient()
+            raise _no_gradient(where)
         for place, (total, weight) in enumerate(totals):
             self.weights[place] += weight
             if len(totals) == 1:
@@ -96,10 +97,13 @@ class StepGradient:
                 sums[name] = sums[name].add_(gradient) if name in sums else gradient
 
 
-def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> tuple[list[Tensor], float]:
+def signal_gradients(
+    losses: Sequence[Loss], signals: Sequence[Tensor], where: str | None = None
+) -> tuple[list[Tensor], float]:
     """Return the gradient of Σ factor · Σ weight·terms ÷ Σ weight for each signal, and all losses' Σ weight.
 
-    Raises UserError where the losses have terms and depend on none of the signals.
+    where: whose the losses are, for messages. Raises UserError where the losses have terms and depend on none
+    of the signals.
     """
     total, counted = signals[0].new_zeros(()), 0.0
     for loss in losses:
@@ -108,7 +112,7 @@ def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> tuple
             total, counted = total + loss.factor * summed / weight, counted + weight
     if not total.requires_grad:
         if counted > 0:
-            raise _no_gradient()
+            raise _no_gradient(where)
         return [torch.zeros_like(signal) for signal in signals], counted
     found = torch.autograd.grad(total, signals, allow_unused=True)
     gradients = [
@@ -118,8 +122,9 @@ def signal_gradients(losses: Sequence[Loss], signals: Sequence[Tensor]) -> tuple
     return gradients, counted
 
 
-def _no_gradient() -> UserError:
+def _no_gradient(where: str | None) -> UserError:
     return UserError(
         "the loss does not depend on what is trained: it has no gradient",
+        where=where,
         hint="Use the signals of the trained roles in `loss`, and do not detach them.",
     )
