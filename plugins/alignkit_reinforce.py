@@ -3,8 +3,8 @@
 Sources: Williams, 1992, https://doi.org/10.1007/BF00992696; with the mean return of a prompt's other samples
 as the baseline (RLOO), Ahmadian et al., 2024, arXiv:2402.14740, eq. 8. The return is the score minus β·KL.
 The loss of a completion with the advantage A is −A·Σ_t log π(y_t). Where `level` is token, it is
-Σ_t −A_t·log π(y_t): every token earns its own −β·KL_t, the last one the score too, and A_t counts what is
-earned from t on.
+Σ_t −A_t·log π(y_t): every token earns its own −β·KL_t and what a reward gives it, the last one also the
+rewards of the whole completion, and A_t counts what is earned from t on.
 
 The KL penalty is part of the reward, so no gradient flows through its estimate. With k1 this is the gradient
 of E[score] − β·KL, because k1's own gradient has mean zero. k2 and k3 bias the gradient.
@@ -89,13 +89,14 @@ class Reinforce(OnlineObjective):
         """Add the advantages, (N,) or (N, T) by `level`, and what is reported per completion."""
         import torch
 
-        scores = rollouts.rewards - self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
+        penalty = self.missing_eos_penalty * (1 - rollouts.finished)  # (N,)
+        scores = rollouts.rewards - penalty
         # (N, T)
         kl = rollouts.token_kl(self.kl_estimator) if self.kl_coef else torch.zeros_like(rollouts.logps)
         returns = scores - self.kl_coef * kl.sum(-1)  # (N,)
         advantages = returns - self._baseline(rollouts, returns)
         if self.level == "token":
-            rewards = rollouts.at_end(scores) - self.kl_coef * kl
+            rewards = rollouts.token_rewards - rollouts.at_end(penalty) - self.kl_coef * kl
             earned_before = rewards.cumsum(-1) - rewards
             advantages = (advantages[:, None] - earned_before) * rollouts.mask
         rollouts = rollouts.with_(

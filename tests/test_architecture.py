@@ -33,9 +33,9 @@ ORDER = """
     models
     data
     run
-    recipe registry
+    recipe registry registrable
     hookspecs
-    objective batch signals reward sampler measure observer optimizer example answers progress
+    objective batch rollouts signals reward sampler measure observer optimizer example answers progress
     api state
     errors
 """
@@ -47,6 +47,7 @@ WITHOUT_TESTS = {
     "commands.run": "tests/test_pipeline.py",
     "hookspecs": "every hook is checked below",
     "progress": "a protocol",
+    "registrable": "tests/test_registry.py",
     "rewards.command": "tests/commands/test_sample.py",
     "stages.context": "tests/stages/train/test_online.py",
     "stages.evaluate.policies": "whole runs in tests/test_pipeline_online.py",

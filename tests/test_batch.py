@@ -84,12 +84,6 @@ def test_a_reward_that_the_stage_lacks_is_named():
         _ = found.reward_parts["wrong"]
 
 
-def test_completions_are_selected_by_their_places_or_by_marks():
-    found = rollouts([0, 0, 1], rewards=torch.tensor([1.0, 2, 3]))
-    assert found.select(torch.tensor([2, 0])).rewards.tolist() == [3, 1]
-    assert found.select(torch.tensor([True, False, True])).rewards.tolist() == [1, 3]
-
-
 def test_an_optional_column_is_found_in_loss_of_an_online_objective_too():
     found = rollouts([0, 0], difficulty=torch.tensor([0.5, 0.5]))
     assert found.get("difficulty").tolist() == [0.5, 0.5]

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pydantic import Field, model_validator
 
 from alignkit.api import API_VERSION
-from alignkit.batch import Batch, Pairs, Prompt, Rollouts
+from alignkit.batch import Batch, Pairs, Prompt
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, text_of
 from alignkit.hookspecs import hookimpl
@@ -24,6 +24,7 @@ from alignkit.objective import (
 from alignkit.observer import ObservedRollouts, ObservedStage, Observer, Stop
 from alignkit.optimizer import Optimizer, TrainedParameter, parameter_groups
 from alignkit.reward import Engine, Reward, needed_column
+from alignkit.rollouts import Rollouts
 from alignkit.sampler import Drawn, Sampler, Sampling
 from alignkit.signals import Role
 from alignkit.state import State

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from alignkit.errors import UserError
 from alignkit.measure import Metric
-from alignkit.signals import BUILT_IN, POLICY, KindName, Role
+from alignkit.signals import BUILT_IN, POLICY, KindName, Role, signals_of
 from alignkit.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from alignkit.batch import Batch, Rollouts
+    from alignkit.batch import Batch
     from alignkit.example import Group
+    from alignkit.rollouts import Rollouts
 
 
 class DataKind:
@@ -249,6 +250,24 @@ def roles_of_function(function: Callable[..., Tensor]) -> tuple[str, ...]:
 def roles_of_functions(functions: Mapping[str, Callable[..., Tensor]]) -> set[str]:
     """Return all roles that functions of `over_vocabulary` name."""
     return {role for function in functions.values() for role in roles_of_function(function)}
+
+
+def signals_for(objective: Objective, roles: Iterable[str]) -> list[str]:
+    """Return the names of the signals that these roles give the objective, role by role."""
+    known = roles_of(objective)
+    return [
+        name
+        for role in sorted(roles)
+        for name in signals_of(role, known[role].kind, entropy=objective.entropy)
+    ]
+
+
+def trained_signals(objective: Objective) -> list[str]:
+    """Return the names of the signals, and functions of the vocabulary, that have a gradient."""
+    trained = set(objective.trains)
+    functions = objective.over_vocabulary.items()
+    over = [name for name, function in functions if trained & set(roles_of_function(function))]
+    return [*signals_for(objective, trained), *over]
 
 
 def overrides(objective: Objective, method: str) -> bool:

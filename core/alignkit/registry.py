@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -14,20 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pluggy
-from pydantic import BaseModel
 
 from alignkit import hookspecs
 from alignkit.api import API_VERSION, require_compatible
 from alignkit.errors import UserError, nearest, raised_at
 from alignkit.measure import Measure, Metric
-from alignkit.objective import DataKind, Objective, OnlineObjective, Prompts, roles_of
+from alignkit.objective import Objective
 from alignkit.observer import Observer
 from alignkit.optimizer import Optimizer
-from alignkit.recipe.named import Named
-from alignkit.recipe.verbs import RewardTerm, Term
+from alignkit.registrable import require_named, require_objective, require_reward
 from alignkit.reward import Reward
 from alignkit.sampler import Sampler
-from alignkit.signals import KINDS, Role
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ class Registry:
                     implementation.function(partial(register, plugin))
 
     def _objective(self, plugin: Plugin, cls: type[Objective]) -> None:
-        require_objective(cls, plugin)
+        require_objective(cls, plugin.name)
         self.objectives.add(plugin, cls.name, cls)
 
     def _reward(
@@ -180,7 +177,7 @@ class Registry:
                 "a function with a name, is expected"
             )
         if isinstance(reward, type):
-            require_reward(reward, plugin)
+            require_reward(reward, plugin.name)
         self.rewards.add(plugin, name, reward)
 
     def _format(
@@ -192,15 +189,15 @@ class Registry:
         self.models.add(plugin, name, locate)
 
     def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
-        require_named(cls, Sampler, plugin)
+        require_named(cls, Sampler, plugin.name)
         self.samplers.add(plugin, cls.name, cls)
 
     def _observer(self, plugin: Plugin, cls: type[Observer]) -> None:
-        require_named(cls, Observer, plugin)
+        require_named(cls, Observer, plugin.name)
         self.observers.add(plugin, cls.name, cls)
 
     def _optimizer(self, plugin: Plugin, cls: type[Optimizer]) -> None:
-        require_named(cls, Optimizer, plugin)
+        require_named(cls, Optimizer, plugin.name)
         self.optimizers.add(plugin, cls.name, cls)
 
     def _measure(
@@ -215,111 +212,6 @@ class Registry:
     ) -> None:
         metric = Metric(label or name, unit, divergence=divergence)
         self.measures.add(plugin, name, Measure(name, measure, metric, plugin.name))
-
-
-def require_objective(cls: Any, plugin: Plugin) -> None:
-    """Refuse a class that could not be trained, with the declaration it lacks."""
-    if not (isinstance(cls, type) and issubclass(cls, Objective)):
-        raise UserError(
-            f"plugin {plugin.name!r} registers {cls!r} as an objective; a subclass of "
-            "alignkit.Objective is expected"
-        )
-    label = f"objective {cls.__name__} of plugin {plugin.name!r}"
-    if not isinstance(getattr(cls, "name", None), str):
-        raise UserError(f'{label} has no name; add `name = "…"`')
-    if not (isinstance(getattr(cls, "data", None), type) and issubclass(cls.data, DataKind)):
-        raise UserError(
-            f"{label} declares no data; add `data = Preferences` (or Demonstrations, Labelled, Stepwise, "
-            "Prompts)"
-        )
-    require_roles(cls, label)
-    if issubclass(cls.data, Prompts) and not issubclass(cls, OnlineObjective):
-        raise UserError(
-            f"{label} has data = Prompts; an OnlineObjective learns from Prompts, other objectives do not",
-            hint="Derive it from OnlineObjective, for which the policy writes completions, or declare other "
-            "data.",
-        )
-    require_free_names(cls, Term, label)
-    require_metrics(cls, label)
-
-
-def require_roles(cls: type[Objective], label: str) -> None:
-    """Refuse roles that are not declared, or declared as something unknown. label: the objective's.
-
-    What a property decides is known only when the objective is made.
-    """
-    if isinstance(cls.roles, property):
-        return
-    for name, role in cls.roles.items():
-        kind = role.kind if isinstance(role, Role) else role
-        if kind not in KINDS:
-            raise UserError(f"{label} declares the role {name!r} as {kind!r}", hint=nearest(str(kind), KINDS))
-    known = roles_of(cls)
-    for declaration in ("trains", "reads"):
-        declared = getattr(cls, declaration)
-        for role in () if isinstance(declared, property) else declared:
-            if role not in known:
-                raise UserError(
-                    f"{label} {declaration} the unknown role {role!r}",
-                    hint=f'Declare it: roles = {{"{role}": "language-model"}}. {nearest(role, known)}',
-                )
-
-
-def require_reward(cls: type[Reward], plugin: Plugin) -> None:
-    """Refuse a class whose options a recipe could not set, and one that could not take the engine it uses."""
-    label = f"reward {cls.__name__} of plugin {plugin.name!r}"
-    require_free_names(cls, RewardTerm, label)
-    uses = cls.uses
-    if "uses" in cls.model_fields or isinstance(uses, str) or not isinstance(uses, Set):
-        raise UserError(f"{label}: `uses` is {uses!r}; a set of roles is expected, such as {{'policy'}}")
-    parameters = inspect.signature(cls.score).parameters
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
-    if uses and "engine" not in parameters and not takes_any:
-        raise UserError(
-            f"{label} uses {', '.join(sorted(uses))}, and its `score` takes no `engine`",
-            hint="Write def score(self, prompts, completions, engine, **columns).",
-        )
-
-
-def require_free_names(cls: type[BaseModel], term: type[Named], label: str) -> None:
-    """Refuse a field with the name of a key that a recipe writes beside it, as the recipe would keep it.
-
-    term: what a recipe names the class in. label: the class, for messages.
-    """
-    for name in sorted(cls.model_fields.keys() & term.settings().keys()):
-        raise UserError(
-            f"{label} has the option {name!r}, which is a key of the recipe: no recipe could set the option",
-            hint=f"Give the field of {cls.__name__} another name, such as {cls.__name__.lower()}_{name}.",
-        )
-
-
-def require_metrics(cls: type[Objective], label: str) -> None:
-    """Refuse `metrics` that do not say how each number is called. label: the objective's, for messages."""
-    declared = cls.__dict__.get("metrics", {})
-    if "metrics" in cls.model_fields or not isinstance(declared, Mapping):
-        raise UserError(
-            f"{label}: `metrics` must be a mapping of its metrics' names",
-            hint='Write metrics: ClassVar[Mapping[str, Metric]] = {"margin": Metric("margin", "nats")}',
-        )
-    for name, metric in declared.items():
-        if not isinstance(metric, Metric) or not metric.label:
-            raise UserError(
-                f"{label}: the metric {name!r} is {metric!r}; a Metric with a label is expected",
-                hint=f'Write {name!r}: Metric("{name}", "its unit")',
-            )
-
-
-def require_named(cls: Any, base: type, plugin: Plugin) -> None:
-    """Refuse what is not a subclass of `base` with a name."""
-    kind = base.__name__.lower()
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        article = "an" if kind[0] in "aeiou" else "a"
-        raise UserError(
-            f"plugin {plugin.name!r} registers {cls!r} as {article} {kind}; a subclass of "
-            f"alignkit.{base.__name__} is expected"
-        )
-    if not isinstance(getattr(cls, "name", None), str):
-        raise UserError(f'{kind} {cls.__name__} of plugin {plugin.name!r} has no name; add `name = "…"`')
 
 
 def _import_file(path: Path) -> Any:

@@ -62,6 +62,10 @@ def test_token_returns_by_hand():
     # the baselines 4 and 1½.
     prepared = Reinforce(kl_coef=0.5, level="token").prepare(rollouts)
     assert prepared.advantages.tolist() == [[-2.5, -2.0, -2.0], [2.5, 0.0, 0.0]]
+    # Where the first token earns the reward of 1, the rewards are 1 − ½, 0, 1, from each token on 1½, 1, 1.
+    early = rollouts.with_(token_rewards=torch.tensor([[1.0, 0, 0], [4, 0, 0]], dtype=torch.float64))
+    prepared = Reinforce(kl_coef=0.5, level="token").prepare(early)
+    assert prepared.advantages.tolist() == [[-2.5, -3.0, -3.0], [2.5, 0.0, 0.0]]
 
 
 def test_token_loss_by_hand():

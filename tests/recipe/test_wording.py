@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from alignkit.recipe import Evaluate, Train, Training
-from alignkit.recipe.settings import Lora, Model
+from alignkit.recipe.model import Lora, Model
 from alignkit.recipe.wording import bounds_in_words, default_in_words, type_in_words
 
 

@@ -138,11 +138,13 @@ def test_the_state_can_only_be_read_while_groups_are_arranged():
         return groups
 
     with pytest.raises(UserError, match=r"state\['count'\] is changed in `arrange`"):
-        arranged(objective(lambda s, b: Loss(b.logps), arrange=counts), [])
+        arranged(objective(lambda s, b: Loss(b.logps), arrange=counts), [], 100)
 
 
 PLAIN = Group([3], ([4, 1], [5, 6, 1]), {"rank": (0.0, 1.0)})
 ODD = {
+    "an id that is none": ([replace(PLAIN, completions=([4, 100], [1]))], "token id 100; .*from 0 to 99"),
+    "an id of a prompt": ([replace(PLAIN, prompts={"hint": [-1]})], "the token id -1"),
     "a short mask": ([replace(PLAIN, masks=((True,), (True,)))], r"masks of \[1, 1\] tokens(.|\n)*\[2, 3\]"),
     "a missing mask": ([replace(PLAIN, masks=((True, True),))], r"masks of \[2\] tokens"),
     "too many tokens": ([replace(PLAIN, columns={"w": ((1.0,) * 3, (1.0,) * 3)})], "'w' .*of 2 tokens"),
@@ -159,7 +161,7 @@ ODD = {
 @pytest.mark.parametrize(("groups", "told"), ODD.values(), ids=ODD)
 def test_groups_that_could_not_be_laid_out_are_refused(groups, told):
     with pytest.raises(UserError, match=told):
-        arranged(objective(lambda s, b: Loss(b.logps), arrange=lambda self, given: groups), [PLAIN])
+        arranged(objective(lambda s, b: Loss(b.logps), arrange=lambda self, given: groups), [PLAIN], 100)
 
 
 def test_groups_with_masks_and_numbers_of_tokens_are_taken():
@@ -167,4 +169,4 @@ def test_groups_with_masks_and_numbers_of_tokens_are_taken():
         PLAIN, masks=((True, False), (True,) * 3), columns={"rank": (0.0, 1), "w": ((1.0,) * 2, [0.5] * 3)}
     )
     made = objective(lambda s, b: Loss(b.logps), arrange=lambda self, given: [right, right])
-    assert arranged(made, [PLAIN]) == [right, right]
+    assert arranged(made, [PLAIN], 100) == [right, right]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from alignkit.batch import Rollouts
 from alignkit.data.columns import LISTS, SCALARS, number
 from alignkit.example import BadExample, Column, Example, Group
+from alignkit.rollouts import Rollouts
 from alignkit.signals import BUILT_IN_SIGNALS
 
 T = TypeVar("T")

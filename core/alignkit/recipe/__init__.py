@@ -1,11 +1,10 @@
 """The recipe: a YAML file and its schema. It is validated before anything heavy loads."""
 
+from alignkit.recipe.model import Lora, Model
 from alignkit.recipe.schema import Recipe, load_recipe, parse_recipe
 from alignkit.recipe.settings import (
     DataEntry,
     Drawing,
-    Lora,
-    Model,
     ObserverTerm,
     OptimizerTerm,
     Training,

@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, Field
 from alignkit.errors import UserError, nearest
 from alignkit.recipe.file import apply_override, read_yaml
 from alignkit.recipe.mistakes import validate
+from alignkit.recipe.model import Model
 from alignkit.recipe.repeat import unroll
 from alignkit.recipe.section import Section
-from alignkit.recipe.settings import DataEntry, Model, Training, shorthand
+from alignkit.recipe.settings import DataEntry, Training, shorthand
 from alignkit.recipe.verbs import BASE, VERBS, StageSettings, Train
 
 PathAlone = Annotated[str, Field(pattern=r"[/.]")]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from alignkit.batch import REWARD_PART, Prompt, Rollouts
+from alignkit.batch import REWARD_PART, Prompt
 from alignkit.data.rows import batch_of
 from alignkit.example import Group
 from alignkit.objective import (
@@ -24,14 +24,16 @@ from alignkit.objective import (
     Stepwise,
     overrides,
     roles_of,
-    roles_of_function,
+    signals_for,
     sources_of,
+    trained_signals,
 )
+from alignkit.rollouts import Rollouts
 from alignkit.signals import ENTROPY, KINDS, STEP_END, signals_of
 from alignkit.training.calling import arranged
 
-GROUPS, LONGEST = 4, 5
-"""Groups of a case, and the most tokens of a completion."""
+GROUPS, LONGEST, VOCABULARY = 4, 5, 100
+"""Groups of a case, the most tokens of a completion, and the number of token ids."""
 REWARD_WEIGHTS = {"first": 1.0, "second": 0.5}
 """The rewards of rollouts, with their weights."""
 
@@ -77,7 +79,7 @@ def make_case(
     trained = trained_signals(objective)
     leaves = {name: _moved(name, at_sampling[name], mask, generator) for name in trained}
     online = isinstance(objective, OnlineObjective)
-    known = [*_signals_of(objective, {*objective.trains, *objective.reads}), *objective.over_vocabulary]
+    known = [*signals_for(objective, {*objective.trains, *objective.reads}), *objective.over_vocabulary]
     signals = {name: at_sampling[name] for name in known if online or name not in trained}
     if isinstance(objective, OnlineObjective):
         signals |= _of_rollouts(objective, mask, group, generator)
@@ -108,7 +110,7 @@ def _completions(
     lengths = torch.randint(1, LONGEST + 1, (len(group),), generator=generator)
     lengths[0] = 1  # so that there is always some padding
     mask = torch.arange(LONGEST) < lengths[:, None]
-    tokens = torch.randint(1, 100, mask.shape, generator=generator) * mask
+    tokens = torch.randint(1, VOCABULARY, mask.shape, generator=generator) * mask
     data = _columns(objective, group, generator, columns)
     data |= {name: torch.rand(mask.shape, generator=generator) * mask for name in sorted(token_columns)}
     if issubclass(type(objective).data, Stepwise) and not isinstance(objective, OnlineObjective):
@@ -132,23 +134,8 @@ def _arranged(objective: Objective, drawn: _Completions) -> _Completions:
         }
         completions = tuple(drawn.tokens[place][drawn.mask[place]].tolist() for place in places)
         groups.append(Group(prompt.tokens, completions, columns, text=prompt.text))
-    batch, _ = batch_of(arranged(objective, groups))
+    batch, _ = batch_of(arranged(objective, groups, VOCABULARY))
     return _Completions(batch.tokens, batch.mask, batch.group, dict(batch.columns), tuple(batch.prompts))
-
-
-def trained_signals(objective: Objective) -> list[str]:
-    """Return the names of the signals that have a gradient, in order."""
-    functions = objective.over_vocabulary.items()
-    over = [name for name, one in functions if set(objective.trains) & set(roles_of_function(one))]
-    return [*_signals_of(objective, objective.trains), *over]
-
-
-def _signals_of(objective: Objective, roles: Collection[str]) -> list[str]:
-    """Return the names of the signals that the roles give this objective, in order."""
-    known = roles_of(objective)
-    return sorted(
-        name for role in roles for name in signals_of(role, known[role].kind, entropy=objective.entropy)
-    )
 
 
 def _of_rollouts(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from alignkit.batch import Batch, MissingColumn, Rollouts
+from alignkit.batch import Batch, MissingColumn
 from alignkit.errors import UserError
 from alignkit.objective import Loss, Objective, OnlineObjective, overrides
+from alignkit.rollouts import Rollouts
 from alignkit.signals import STEP_END
 from alignkit.testing.cases import Case, padded, wider
 from alignkit.testing.failure import fail

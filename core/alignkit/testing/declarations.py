@@ -14,7 +14,7 @@ from alignkit.objective import (
     roles_of_function,
     sources_of,
 )
-from alignkit.registry import Plugin, require_objective
+from alignkit.registrable import require_objective
 from alignkit.signals import POLICY, REFERENCE
 from alignkit.testing.failure import fail
 
@@ -25,7 +25,7 @@ def check_declarations(objective: Objective) -> None:
     Raises AssertionError, or UserError where the registry would refuse the class too.
     """
     cls = type(objective)
-    require_objective(cls, Plugin(cls.__module__, cls.__module__, ""))
+    require_objective(cls, cls.__module__)
     _check_roles(objective)
     for name, metric in cls.metrics.items():
         if not isinstance(metric, Metric):

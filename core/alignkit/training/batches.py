@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,7 @@ from alignkit.data.order import micro_batches
 from alignkit.example import Group
 from alignkit.models.computing import role_signals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective, overrides, roles_of, roles_of_function, roles_of_functions
-from alignkit.signals import signals_of
+from alignkit.objective import Objective, overrides, roles_of_functions
 from alignkit.training.calling import WRITES, arranged
 from alignkit.training.sources import Source
 
@@ -54,7 +54,9 @@ class ObjectiveBatches:
         places = sorted(indices)
         groups = [source.groups[index] for index in places]
         if overrides(self.objective, "arrange"):
-            return StepGroups(source, arranged(self.objective, groups), [], step)
+            embeddings: Any = self.roles.base.model.get_input_embeddings()
+            groups = arranged(self.objective, groups, embeddings.num_embeddings)
+            return StepGroups(source, groups, [], step)
         return StepGroups(source, groups, places, step)
 
     def budget(self, micro_batch_tokens: int) -> int:
@@ -85,18 +87,6 @@ class ObjectiveBatches:
         return replace(
             batch, step=chosen.step, steps=self.steps, sources=source.sources, absent=source.absent
         )
-
-    @property
-    def trained_signals(self) -> list[str]:
-        """Return the names of the signals that have a gradient."""
-        objective, roles = self.objective, roles_of(self.objective)
-        names = [
-            name
-            for role in sorted(objective.trains)
-            for name in signals_of(role, roles[role].kind, entropy=objective.entropy)
-        ]
-        functions = objective.over_vocabulary.items()
-        return names + [name for name, one in functions if objective.trains & set(roles_of_function(one))]
 
 
 def join(batches: Sequence[Batch]) -> Batch:

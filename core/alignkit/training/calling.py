@@ -37,10 +37,11 @@ def losses_of(objective: Objective, batch: Batch) -> tuple[Loss, ...]:
     return tuple(losses)
 
 
-def arranged(objective: Objective, groups: list[Group]) -> list[Group]:
+def arranged(objective: Objective, groups: list[Group], vocabulary: int) -> list[Group]:
     """Return the step's groups as the objective's `arrange` gives them.
 
-    Raises UserError where it fails, and where it returns anything but groups with completions.
+    vocabulary: the number of token ids. Raises UserError where it fails, and where it returns anything but
+    groups that can be computed.
     """
     if not overrides(objective, "arrange"):
         return groups
@@ -55,28 +56,39 @@ def arranged(objective: Objective, groups: list[Group]) -> list[Group]:
             objective, f"`arrange` returned {_told(found)}", "groups, each with completions of tokens"
         )
     for group in found:
+        _check_tokens(objective, group, vocabulary)
         _check_columns(objective, group)
-        masks = [len(mask) for mask in group.masks] if group.masks is not None else None
-        if masks not in (None, [*map(len, group.completions)]):
-            raise _wrong(
-                objective,
-                f"`arrange` gave masks of {masks} tokens for completions of {[*map(len, group.completions)]}",
-                "a mask for each completion, with one value for each of its tokens",
-            )
     kinds = {
         frozenset((name, isinstance(values[0], Sequence)) for name, values in group.columns.items())
         for group in found
     }
     if len(kinds) > 1:
-        odd = ", ".join(
-            sorted({name for name, _ in frozenset.union(*kinds) - frozenset.intersection(*kinds)})
-        )
+        odd = {name for name, _ in frozenset.union(*kinds) - frozenset.intersection(*kinds)}
         raise _wrong(
             objective,
-            f"`arrange` gave some groups other columns than others: {odd}",
+            f"`arrange` gave some groups other columns than others: {', '.join(sorted(odd))}",
             "the same columns in every group, of numbers or of numbers for each token",
         )
     return list(found)
+
+
+def _check_tokens(objective: Objective, group: Group, vocabulary: int) -> None:
+    """Refuse token ids that there are not, and masks that do not fit the completions."""
+    for tokens in (group.prompt, *group.prompts.values(), *group.completions):
+        for token in tokens:
+            if not isinstance(token, int) or not 0 <= token < vocabulary:
+                raise _wrong(
+                    objective,
+                    f"`arrange` gave the token id {token!r}",
+                    f"whole numbers from 0 to {vocabulary - 1}",
+                )
+    masks = [len(mask) for mask in group.masks] if group.masks is not None else None
+    if masks not in (None, [*map(len, group.completions)]):
+        raise _wrong(
+            objective,
+            f"`arrange` gave masks of {masks} tokens for completions of {[*map(len, group.completions)]}",
+            "a mask for each completion, with one value for each of its tokens",
+        )
 
 
 def _check_columns(objective: Objective, group: Group) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from alignkit.batch import REWARD_PART, Rollouts
+from alignkit.batch import REWARD_PART
 from alignkit.data.rows import batch_of
 from alignkit.errors import UserError
 from alignkit.example import Group
 from alignkit.objective import OnlineObjective, overrides
 from alignkit.rewards.scoring import Scorer, Scores
+from alignkit.rollouts import Rollouts
 from alignkit.signals import STEP_END
 from alignkit.training.drawing import DrawnSamples, RoundDrawer
 from alignkit.training.metrics import ACCEPTED, REWARDS

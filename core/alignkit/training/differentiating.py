@@ -10,7 +10,7 @@ import torch
 from alignkit.batch import Batch
 from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget
-from alignkit.objective import Loss, overrides
+from alignkit.objective import Loss, overrides, trained_signals
 from alignkit.recipe import Training
 from alignkit.training.averages import Averages
 from alignkit.training.batches import ObjectiveBatches, StepGroups, cut, join
@@ -65,7 +65,7 @@ def _differentiate_at_once(
             seed_dropout(seed, chosen.step, place)
             made.append(batches.make(chosen, part))
     whole = join(made)
-    leaves = {name: whole.signals[name].requires_grad_() for name in batches.trained_signals}
+    leaves = {name: whole.signals[name].requires_grad_() for name in trained_signals(batches.objective)}
     losses = _finite_losses(batches, chosen, whole)
     averages.add(losses)
     found, counted = signal_gradients(losses, list(leaves.values()), f"objective {batches.objective.name!r}")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignkit.batch import Rollouts
 from alignkit.errors import UserError
 from alignkit.objective import OnlineObjective, roles_of
+from alignkit.rollouts import Rollouts
 from alignkit.signals import OLD_LOGPS, POLICY, signal_name, signals_of
 from alignkit.training.calling import WRITES, call
 

@@ -16,10 +16,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from alignkit.batch import Prompt, Rollouts
+from alignkit.batch import Prompt
 from alignkit.errors import UserError
 from alignkit.example import Column, Group
 from alignkit.rewards.scoring import Scores
+from alignkit.rollouts import Rollouts
 from alignkit.run.files import STATE, TENSORS, find_damage, write_text, write_verified
 
 SIGNAL, COLUMN = "signal/", "column/"

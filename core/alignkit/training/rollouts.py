@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.batch import Rollouts
 from alignkit.data.loading import Dataset
 from alignkit.data.order import steps_per_epoch
 from alignkit.data.own_columns import with_numbers_of_rows
@@ -22,6 +21,7 @@ from alignkit.objective import OnlineObjective, Prompts, overrides, sources_of, 
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.rewards.scoring import Scorer
+from alignkit.rollouts import Rollouts
 from alignkit.sampler import Sampler, Sampling
 from alignkit.signals import POLICY
 from alignkit.training.collecting import Collector

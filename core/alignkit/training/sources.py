@@ -15,11 +15,10 @@ from alignkit.example import Group
 from alignkit.models.computing import forward_budget
 from alignkit.models.frozen import FrozenSignals
 from alignkit.models.roles import Roles
-from alignkit.objective import Objective, overrides, roles_of, roles_of_functions
+from alignkit.objective import Objective, overrides, roles_of_functions, signals_for
 from alignkit.observer import ObservedRollouts
 from alignkit.progress import Progress
 from alignkit.recipe import Training
-from alignkit.signals import signals_of
 
 
 class Source(Protocol):
@@ -144,10 +143,7 @@ def _is_frozen(roles: Roles, name: str) -> bool:
 
 def require_free_names(objective: Objective, groups: Sequence[Group]) -> None:
     """Refuse a column of the data that is called like a signal which the objective declares."""
-    known = roles_of(objective)
-    used = {*objective.trains, *objective.reads} & known.keys()
-    signals = {one for name in used for one in signals_of(name, known[name].kind, entropy=objective.entropy)}
-    signals |= objective.over_vocabulary.keys()
+    signals = {*signals_for(objective, {*objective.trains, *objective.reads}), *objective.over_vocabulary}
     columns = {name for group in groups[:1] for name in (*group.columns, *group.prompt_columns)}
     for name in sorted(signals & columns):
         raise UserError(

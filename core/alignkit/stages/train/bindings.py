@@ -125,36 +125,56 @@ def _plan(
     reward that is only read is that model. Any other role that is only read has to be bound. A head begins at
     zero only where it is trained, or follows one that is.
     """
-    binding = settings.roles.get(name, Binding())
-    bound, where = name in settings.roles, f"{where}.roles.{name}"
+    binding, where = settings.roles.get(name, Binding()), f"{where}.roles.{name}"
     if role.shares is not None:
-        if binding.start is not None or binding.follow is not None or binding.prompt is not None:
-            raise UserError(
-                f"it shares the adapter of {role.shares!r}",
-                where=where,
-                hint=f"Bind {role.shares!r} instead.",
-            )
-        owner = settings.roles.get(role.shares, Binding())
-        return PlannedRole(name, role.kind, trainable, shares=role.shares, prompt=owner.prompt)
-    from_model = name == "value" or (name == "reward" and not trainable)
-    start = binding.start or (model if from_model and model is not None else settings.start)
-    if not trainable and not bound and name not in BUILT_IN:
+        return _plan_sharing(name, role, trainable, binding, settings, where)
+    if not trainable and name not in settings.roles and name not in BUILT_IN:
         raise UserError(
             f"the objective reads the role {name!r}, and the stage does not say what it is",
             where=where,
             hint=f"Bind it: roles: {{{name}: STAGE}}, or {{{name}: {{start: STAGE, prompt: COLUMN}}}}.",
         )
+    _require_following(name, role, trainable, binding, where)
+    from_model = name == "value" or (name == "reward" and not trainable)
+    start = binding.start or (model if from_model and model is not None else settings.start)
     start = None if start == BASE else start
-    head_is_fresh = trainable or binding.follow is not None
-    if start is None and KINDS[role.kind].headed and not head_is_fresh:
+    head_is_fresh, of = trainable or binding.follow is not None, None
+    if start is not None:
+        of = _adapter_in(start, name, role, head_is_fresh, recipe, registry, f"{where}.start")
+    elif KINDS[role.kind].headed and not head_is_fresh:
         raise UserError(
             f"the objective reads {name!r}, a {role.kind} model, and the base has none",
             where=where,
             hint=f"Bind it to a stage that trains one: roles: {{{name}: STAGE}}.",
         )
-    of = None
-    if start is not None:
-        of = _adapter_in(start, name, role, head_is_fresh, recipe, registry, f"{where}.start")
+    return PlannedRole(
+        name,
+        role.kind,
+        trainable,
+        start,
+        of,
+        prompt=binding.prompt,
+        follow=binding.follow,
+        rate=binding.rate,
+        every=binding.every,
+    )
+
+
+def _plan_sharing(
+    name: str, role: Role, trainable: bool, binding: Binding, settings: Train, where: str
+) -> PlannedRole:
+    """Return a role that shares another's adapter: what is bound is the other."""
+    assert role.shares is not None
+    if binding.start is not None or binding.follow is not None or binding.prompt is not None:
+        raise UserError(
+            f"it shares the adapter of {role.shares!r}", where=where, hint=f"Bind {role.shares!r} instead."
+        )
+    owner = settings.roles.get(role.shares, Binding())
+    return PlannedRole(name, role.kind, trainable, shares=role.shares, prompt=owner.prompt)
+
+
+def _require_following(name: str, role: Role, trainable: bool, binding: Binding, where: str) -> None:
+    """Refuse a role that does not follow as its objective needs, and a trained one that follows."""
     if role.follows is not None and binding.follow != role.follows:
         raise UserError(
             f"the objective needs {name!r} to follow {role.follows!r}, and the stage does not say how",
@@ -164,18 +184,6 @@ def _plan(
         )
     if binding.follow is not None and trainable:
         raise UserError("it is trained, so it cannot follow another role", where=f"{where}.follow")
-    return PlannedRole(
-        name,
-        role.kind,
-        trainable,
-        start,
-        of,
-        None,
-        binding.prompt,
-        binding.follow,
-        binding.rate,
-        binding.every,
-    )
 
 
 def _adapter_in(

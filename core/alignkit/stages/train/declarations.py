@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from alignkit.batch import Rollouts
 from alignkit.errors import UserError
 from alignkit.objective import Objective, OnlineObjective, roles_of
+from alignkit.rollouts import Rollouts
 from alignkit.signals import BUILT_IN, ENTROPY, KINDS, OLD_LOGPS, STEP_END, Role, signal_name
 
 SCOPES = ("micro-batch", "step")
