@@ -2,7 +2,8 @@
 
 import inspect
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,23 @@ def raised_at(error: BaseException, plugin: Any = None) -> str:
             file, line = candidates[-1]
             return f"{_short(file)}:{line}"
     return "an unknown place"
+
+
+@contextmanager
+def plugin_errors(what: str, plugin: Any, *, where: str | None, hint: str) -> Iterator[None]:
+    """Turn what the code of a plugin raises within this context into a UserError.
+
+    It says `what` went wrong, the error, and the plugin's file and line, see `raised_at`. A UserError that
+    the plugin raised stays as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{what}: {type(error).__name__}: {error} ({raised_at(error, plugin)})", where=where, hint=hint
+        ) from error
 
 
 def named(kind: str, name: str, plugin: str = "") -> str:

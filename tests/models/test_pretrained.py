@@ -33,6 +33,12 @@ def test_a_base_is_a_registered_name_a_folder_or_a_name_on_the_hub(base, tmp_pat
     assert "our-1b" in (error.value.hint or "")
 
 
+def test_a_plugin_that_cannot_find_its_model_is_named_with_its_line(tmp_path):
+    (tmp_path / "ours.py").write_text(PLUGIN.replace('"our-organisation/our-1b-instruct"', "1 / 0"))
+    with pytest.raises(UserError, match=r"model\.base: .* 'our-1b' .*ZeroDivisionError: .*\(ours.py:6\)"):
+        locate(recipe.Model(base="our-1b"), Registry([tmp_path / "ours.py"]))
+
+
 def test_positions_are_known_without_the_weights(base, tmp_path):
     folder = shutil.copytree(base, tmp_path / "base", ignore=shutil.ignore_patterns("*.safetensors"))
     config = json.loads((folder / "config.json").read_text())

@@ -105,3 +105,15 @@ def test_a_sampler_that_cannot_be_made_is_named_with_its_line(tmp_path):
     ) as caught:
         make_sampler(registry, "odd", tiny_roles())
     assert caught.value.where == "sampler 'odd' of plugin 'odd'"
+
+
+def test_a_sampler_that_cannot_say_what_it_misses_is_named_with_its_line(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "from alignkit import Sampler, hookimpl\nclass Odd(Sampler):\n    name = 'odd'\n"
+        "    @classmethod\n    def missing(cls):\n        return {}['package']\n"
+        "@hookimpl\ndef register_samplers(register): register(Odd)\n"
+    )
+    registry = Registry([tmp_path / "odd.py"])
+    with pytest.raises(UserError, match=r"`missing` failed: KeyError: 'package' \(odd.py:6\)") as caught:
+        make_sampler(registry, "odd", tiny_roles())
+    assert caught.value.where == "sampler 'odd' of plugin 'odd'"

@@ -46,6 +46,15 @@ def test_rewards_are_the_weighted_sum_of_parts_that_differ():
     assert torch.stack([first, second]).corrcoef()[0, 1].abs() < 0.95
 
 
+def test_rewards_of_odd_seeds_are_spread_over_the_tokens():
+    given = make_case(SoundOnline(), 1, ()).given
+
+    assert torch.allclose(given.token_rewards.sum(-1), given.rewards, atol=1e-5)
+    assert not given.token_rewards[~given.mask].any()
+    assert not torch.equal(given.token_rewards, given.at_end(given.rewards))
+    assert "token_rewards" not in make_case(SoundOnline(), 0, ()).given.signals
+
+
 def test_columns_of_rollouts_are_one_number_per_prompt():
     given = make_case(SoundOnline(), 0, {"difficulty"}).given
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrained
 from transformers.utils import logging as transformers_logging
 
 from alignkit import recipe
-from alignkit.errors import UserError, first_line
+from alignkit.errors import UserError, first_line, plugin_errors
 from alignkit.registry import Registry
 
 
@@ -22,7 +22,14 @@ def locate(spec: recipe.Model, registry: Registry) -> str:
     Raises UserError for anything else.
     """
     if spec.base in registry.models.items:
-        return registry.models.get(spec.base)()
+        find = registry.models.get(spec.base)
+        with plugin_errors(
+            f"the plugin that registers {spec.base!r} cannot tell where it is",
+            find,
+            where="model.base",
+            hint="Fix the plugin, or give a local folder or a hub id.",
+        ):
+            return find()
     if Path(spec.base).is_dir():
         return str(Path(spec.base).resolve())
     if is_hub_id(spec.base):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alignkit.errors import UserError, nearest, raised_at
+from alignkit.errors import UserError, nearest, plugin_errors
 from alignkit.objective import trained_by
 from alignkit.recipe import Recipe, RewardTerm, StageSettings, Train
 from alignkit.recipe.mistakes import validate
@@ -55,17 +55,9 @@ def make_reward(
 
 def _made(cls: type[Reward], options: dict[str, Any], where: str, plugin: str) -> Reward:
     """Make a reward with its options. Raises UserError where they are wrong, and where the class fails."""
-    try:
+    what = f"the reward of plugin {plugin!r} cannot be made"
+    with plugin_errors(what, cls, where=where, hint="Fix the plugin that registers it."):
         return validate(cls, options, where)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"the reward of plugin {plugin!r} cannot be made: {type(error).__name__}: {error} "
-            f"({raised_at(error, cls)})",
-            where=where,
-            hint="Fix the plugin that registers it.",
-        ) from error
 
 
 def trains_reward_model(stage: StageSettings, registry: Registry) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alignkit.errors import UserError, named, raised_at
+from alignkit.errors import UserError, named, plugin_errors
 from alignkit.sampler import Sampler, Weights
+from alignkit.sampling.checking import FIX
 
 if TYPE_CHECKING:
     from alignkit.models.roles import Roles
@@ -20,16 +21,8 @@ def make_sampler(
     Raises UserError where its class fails.
     """
     cls, plugin = find_sampler(registry, name, where), registry.samplers.owners[name].name
-    try:
+    with plugin_errors("it cannot be made", cls, where=named("sampler", name, plugin), hint=FIX):
         sampler = cls(roles, weights)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"it cannot be made: {type(error).__name__}: {error} ({raised_at(error, cls)})",
-            where=named("sampler", name, plugin),
-            hint="Fix the plugin that registers it, or choose another sampler.",
-        ) from error
     sampler.plugin = plugin
     return sampler
 
@@ -37,7 +30,8 @@ def make_sampler(
 def find_sampler(registry: Registry, name: str, where: str | None = None) -> type[Sampler]:
     """Return the class registered as `name`.
 
-    Raises UserError, at the key path `where`, where there is no such sampler or it cannot be used here.
+    Raises UserError, at the key path `where`, where there is no such sampler or it cannot be used here; and
+    where its `missing` fails.
     """
     if not registry.samplers.items:
         raise UserError(
@@ -48,12 +42,19 @@ def find_sampler(registry: Registry, name: str, where: str | None = None) -> typ
             hint="Install alignkit again: pip install -e .",
         )
     cls = registry.samplers.get(name, where)
-    missing = cls.missing()
+    missing = _missing(registry, name)
     if missing is not None:
-        usable = sorted(other for other, found in registry.samplers.items.items() if found.missing() is None)
+        usable = sorted(other for other in registry.samplers.items if _missing(registry, other) is None)
         raise UserError(
             f"the sampler {name!r} cannot be used here: {missing}",
             where=where,
             hint=f"Usable here: {', '.join(usable)}.",
         )
     return cls
+
+
+def _missing(registry: Registry, name: str) -> str | None:
+    """Return what the sampler says that it needs and does not find."""
+    cls, where = registry.samplers.items[name], named("sampler", name, registry.samplers.owners[name].name)
+    with plugin_errors("`missing` failed", cls, where=where, hint=FIX):
+        return cls.missing()

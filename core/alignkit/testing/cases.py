@@ -66,8 +66,8 @@ def make_case(
 ) -> Case:
     """Return random groups of the sizes that the data has, as the objective arranges them.
 
-    columns: of the data, besides its kind's own. token_columns: those with a number for each token. The first
-    token of a completion is its number.
+    Rollouts of odd seeds have a reward for each token. columns: of the data, besides its kind's own.
+    token_columns: those with a number for each token. The first token of a completion is its number.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = _completions(objective, generator, columns, token_columns)
@@ -83,6 +83,8 @@ def make_case(
     signals = {name: at_sampling[name] for name in known if online or name not in trained}
     if isinstance(objective, OnlineObjective):
         signals |= _of_rollouts(objective, mask, group, generator)
+        if objective.rewarded and seed % 2:  # some rewards give a number per completion, some one per token
+            signals["token_rewards"] = _spread(signals["rewards"], mask, generator)
         if objective.step_separator is not None:
             signals[STEP_END] = _of_steps(mask, generator)[STEP_END]
     sources = tuple(sources_of(objective)) if isinstance(objective, OnlineObjective) else ()
@@ -154,6 +156,12 @@ def _of_rollouts(
         "sampler_logps": -3 * torch.rand(mask.shape, generator=generator) * mask,
         "source": torch.tensor(order)[place % len(order)],
     }
+
+
+def _spread(rewards: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random numbers for the tokens, (N, T) and zero outside the mask, whose rows add up to (N,)."""
+    parts = torch.randn(mask.shape, generator=generator) * mask
+    return parts + ((rewards - parts.sum(-1)) / mask.sum(-1))[:, None] * mask
 
 
 def _signals(objective: Objective, mask: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
