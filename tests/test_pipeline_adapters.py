@@ -68,7 +68,7 @@ def test_a_loftq_policy_is_merged_into_the_weights_that_it_was_trained_over(alig
     quantized = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=torch.float32,
-        quantization_config=quantization_config(Model(), torch.float32),
+        quantization_config=quantization_config(Model(quantization="nf4"), torch.float32),
         device_map={"": "cpu"},
     )
     plain = PeftModel.from_pretrained(quantized, str(stage / "adapter"))
