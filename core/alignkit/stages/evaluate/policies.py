@@ -25,6 +25,7 @@ from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedEvaluation
 from alignkit.stages.evaluate.table import Record, make_table, means_of, measures_of
+from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
 def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: StageFolder) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
             "these samples do not follow the policy's own distribution (temperature, top_k, top_p, min_p or "
             "min_tokens is set), so no divergence can be estimated from them"
         )
+    tell_quantization_cost(context, folder, dataset.groups)
     records = _records(stage, context, dataset, folder)
     lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
     write_text(folder.samples, "".join(f"{line}\n" for line in lines))

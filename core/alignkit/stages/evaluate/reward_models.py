@@ -13,12 +13,14 @@ from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedAssessment
 from alignkit.stages.evaluate.table import means_of
+from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
 def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: StageFolder) -> dict[str, Any]:
     """Write `evaluation.json`; return the means for the summary."""
     wanted = stage.settings
     dataset = context.data.load(wanted.on, Preferences, wanted.max_length)
+    tell_quantization_cost(context, folder, dataset.groups)
     sizes = [len(group.completions) for group in dataset.groups]
     targets, curves = {}, {}
     for target in wanted.evaluate:

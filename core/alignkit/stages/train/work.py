@@ -12,6 +12,7 @@ from alignkit.evaluation.preferences import LENGTH_ONLY, length_only_accuracy
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
+from alignkit.stages.quantization_cost import tell_quantization_cost
 from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTerm, PlannedTrain
 from alignkit.stages.train.roles import make_roles, save_trained
 from alignkit.stages.train.sources import StageSources
@@ -24,6 +25,7 @@ def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder)
     """Train the roles of the stage's objectives and save their adapters."""
     data = [_load(term, stage, context) for term in stage.objectives]
     _write_reports(stage, [dataset for dataset, _ in data], folder)
+    tell_quantization_cost(context, folder, data[0][0].groups)
     project, on_cpu = f"{context.run.path.name}-{stage.name}", context.base.device.type == "cpu"
     with (
         tracking(stage.settings, project, context.run.path, cpu=on_cpu) as track,
