@@ -62,6 +62,16 @@ class StageFolder:
         return self.path / "quantization.json"
 
     @property
+    def measured(self) -> Path:
+        """Return the file of the few completions on which `export` compares the merged model."""
+        return self.path / "measured.json"
+
+    @property
+    def merged(self) -> Path:
+        """Return the folder in which an evaluation keeps merged models while it works."""
+        return self.path / "merged"
+
+    @property
     def checkpoints(self) -> Path:
         """Return the folder of a training stage's checkpoints; see `checkpoint.py`."""
         return self.path / CHECKPOINTS
