@@ -61,7 +61,7 @@ def test_a_loftq_policy_is_merged_into_the_weights_that_it_was_trained_over(alig
     recipe = write_recipe(tmp_path, base, STAGE, f"model.lora={lora}", "model.quantization=nf4")
     run(recipe, tmp_path)
     stage = tmp_path / "tiny" / "one"
-    alignkit("export", stage, "--to", tmp_path / "merged", "--merged")
+    alignkit("export", stage, "--to", tmp_path / "merged", "--merged", "--dtype", "float32")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     assert not hasattr(merged.config, "quantization_config")
 

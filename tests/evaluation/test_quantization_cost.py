@@ -90,6 +90,7 @@ def test_one_line_tells_the_cost():
     [
         ({}, "`model.quantization: int8 or none` .*block_size: 32"),
         ({"block_size": 32}, "`model.quantization: int8 or none` costs less where memory allows$"),
+        ({"quantization": "fp4"}, "`model.quantization: nf4, int8 or none` costs less where memory allows$"),
         ({"quantization": "int8"}, "`model.quantization: none` costs less where memory allows$"),
     ],
 )

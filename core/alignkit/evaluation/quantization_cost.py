@@ -122,8 +122,8 @@ def free_memory() -> None:
 
 def _advice(cost: QuantizationCost) -> str:
     """Say what would cost less."""
-    others = {"int8": ["none"]}.get(cost.quantization, ["int8", "none"])
-    said = f"`model.quantization: {' or '.join(others)}` costs less where memory allows"
-    if cost.quantization != "int8" and cost.block_size == 64:
+    others = {"int8": "none", "fp4": "nf4, int8 or none"}.get(cost.quantization, "int8 or none")
+    said = f"`model.quantization: {others}` costs less where memory allows"
+    if cost.quantization == "nf4" and cost.block_size == 64:
         said += ", and so does `model.block_size: 32`"
     return said
