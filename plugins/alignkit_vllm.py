@@ -24,6 +24,7 @@ from alignkit import Drawn, Sampler, Sampling, UserError, hookimpl
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM has kernels for
 # by the name of the base's quantization in transformers: its name in vLLM
 QUANTIZATIONS = {"nf4": "bitsandbytes"}
+BLOCK_SIZE = 64  # the only one that vLLM quantizes with
 
 
 class VllmSampler(Sampler):
@@ -111,6 +112,13 @@ class VllmSampler(Sampler):
                 f"vLLM cannot quantize a base in this way ({method})",
                 where="model.quantization",
                 hint="Use nf4 or none, or the sampler `engine`.",
+            )
+        size = getattr(config.quantization_config, "block_size", BLOCK_SIZE)
+        if size != BLOCK_SIZE:
+            raise UserError(
+                f"vLLM quantizes a base in blocks of {BLOCK_SIZE}, found {size}",
+                where="model.block_size",
+                hint=f"Use {BLOCK_SIZE}, or the sampler `engine`.",
             )
         return {"quantization": QUANTIZATIONS[method]}
 

@@ -52,6 +52,7 @@ WITHOUT_TESTS = {
     "stages.context": "tests/stages/train/test_online.py",
     "stages.evaluate.policies": "whole runs in tests/test_pipeline_online.py",
     "stages.evaluate.reward_models": "whole runs in tests/test_pipeline_online.py",
+    "stages.evaluate.served": "whole runs in tests/evaluation/test_served.py",
     "stages.planned": "the verbs' plans: tests/stages/train/test_plan.py and its neighbours",
     "stages.sample.work": "whole runs in tests/test_pipeline_online.py",
     "stages.train.demands": "tests/stages/train/test_plan.py",

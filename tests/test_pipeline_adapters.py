@@ -61,14 +61,14 @@ def test_a_loftq_policy_is_merged_into_the_weights_that_it_was_trained_over(alig
     recipe = write_recipe(tmp_path, base, STAGE, f"model.lora={lora}", "model.quantization=nf4")
     run(recipe, tmp_path)
     stage = tmp_path / "tiny" / "one"
-    alignkit("export", stage, "--to", tmp_path / "merged", "--merged")
+    alignkit("export", stage, "--to", tmp_path / "merged", "--merged", "--dtype", "float32")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     assert not hasattr(merged.config, "quantization_config")
 
     quantized = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=torch.float32,
-        quantization_config=quantization_config(Model(), torch.float32),
+        quantization_config=quantization_config(Model(quantization="nf4"), torch.float32),
         device_map={"": "cpu"},
     )
     plain = PeftModel.from_pretrained(quantized, str(stage / "adapter"))

@@ -12,8 +12,8 @@ import torch
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, Text
 from alignkit.models.computing import forward_budget
+from alignkit.models.export import model_settings
 from alignkit.models.shared import SharedBase
-from alignkit.recipe import Model
 from alignkit.registry import Registry
 from alignkit.rewards.best_of_n import best_of
 from alignkit.rewards.command import find_reward
@@ -63,7 +63,7 @@ class Chat:
         registry = Registry(list(plugins or ()))
         found = None if reward is None else find_reward(reward, manifest.inputs.model, registry)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        base = SharedBase(_model(manifest.inputs), registry, device, note=lambda text: None)
+        base = SharedBase(model_settings(manifest.inputs.model), registry, device, note=lambda text: None)
         self.roles = base.roles(settings.seed)
         self.roles.add("policy", trainable=False, start=adapter)
         self.sampler = make_sampler(registry, "engine", self.roles)
@@ -125,8 +125,3 @@ def _require_policy(stage: Path, inputs: Inputs) -> None:
             f"{str(stage)!r} is a {', '.join(sorted(inputs.trains))} model; "
             "it scores completions and writes none"
         )
-
-
-def _model(inputs: Inputs) -> Model:
-    """Return the recipe's settings of the model that the stage was trained over."""
-    return Model.model_validate({key: value for key, value in inputs.model.items() if key != "content"})

@@ -6,7 +6,6 @@ same way.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import pluggy
 
@@ -51,10 +50,11 @@ def register_formats(register: Callable[..., None]) -> None:
 
 
 @hookspec
-def register_models(register: Callable[[str, Callable[[], Any]], None]) -> None:
-    """Call `register(name, locate)` for a model with a short name.
+def register_models(register: Callable[..., None]) -> None:
+    """Call `register(name, locate, parameters=…)` for a model with a short name.
 
     `locate() -> str` returns a local folder or a hub id. It is called only when the model is loaded.
+    `parameters` is how many weights it has: with it, `check` can say how they will be quantized.
 
     @hookimpl
     def register_models(register):

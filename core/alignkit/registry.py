@@ -103,6 +103,7 @@ class Registry:
             self.observers,
             self.optimizers,
         )
+        self.parameters: dict[str, int] = {}  # of registered models, by name, where their plugins say so
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("alignkit")
         self.manager.add_hookspecs(hookspecs)
@@ -185,8 +186,12 @@ class Registry:
     ) -> None:
         self.formats.add(plugin, name, Format(name, matches, parse, plugin=plugin.name))
 
-    def _model(self, plugin: Plugin, name: str, locate: Callable[[], Any]) -> None:
+    def _model(
+        self, plugin: Plugin, name: str, locate: Callable[[], Any], *, parameters: int | None = None
+    ) -> None:
         self.models.add(plugin, name, locate)
+        if parameters is not None:
+            self.parameters[name] = parameters
 
     def _sampler(self, plugin: Plugin, cls: type[Sampler]) -> None:
         require_named(cls, Sampler, plugin.name)

@@ -12,6 +12,7 @@ from alignkit.evaluation.statistics import (
     Bin,
     Interval,
     bootstrap,
+    bootstrap_ratio,
     calibration,
     calibration_error,
     spearman,
@@ -146,3 +147,14 @@ def test_predictions_that_come_true_as_often_as_they_say_have_a_small_error():
 def test_a_prediction_outside_of_zero_to_one_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibration([1.2], [1])
+
+
+def test_a_ratio_of_totals_weighs_long_texts_more_and_resamples_both_sides_together():
+    found = bootstrap_ratio([3.0, 1.0], [10, 2])
+    assert found.mean == pytest.approx(4 / 12)
+    # a resample has the first text twice, the second twice, or both: 0.3, 0.5 or 1/3
+    assert (found.low, found.high) == pytest.approx((0.3, 0.5))
+    assert found.count == 2
+    many = bootstrap_ratio([0.5 * n for n in range(1, 40)], list(range(1, 40)))
+    assert (many.low, many.mean, many.high) == pytest.approx((0.5, 0.5, 0.5)), "a constant has no spread"
+    assert math.isnan(bootstrap_ratio([], []).mean)

@@ -4,11 +4,14 @@ base.
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
+from peft import PeftModel
+from tiny_bases import GPT, load_tiny, save_base
 from tiny_runs import run, write_recipe
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from alignkit import recipe
 from alignkit.data.rows import flat_rows
@@ -87,3 +90,30 @@ def test_a_damaged_adapter_is_refused_by_name(take, stage, tmp_path):
     with pytest.raises(UserError, match=r"adapter/adapter_model\.safetensors is missing"):
         take(stage, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "quantization", "options", "warns"),
+    [
+        ("gpt2", "nf4", GPT, "fan_in_fan_out is set to False"),
+        ("mixtral", "none", {"num_local_experts": 2}, "rank_pattern keys did not match"),
+    ],
+)
+def test_peft_warns_of_nothing_where_nothing_is_wrong(
+    made, tmp_path, architecture, quantization, options, warns
+):
+    base = save_base(tmp_path / "base", architecture, **options)
+    roles = Roles(load_tiny(base, quantization=quantization), recipe.Lora(r=4), seed=0)
+    roles.add("policy", trainable=True)
+    stage = shutil.copytree(made / "tiny" / "one", tmp_path / "one")
+    shutil.rmtree(stage / "adapter")
+    roles.save("policy", stage / "adapter")
+    manifest = json.loads((stage / "manifest.json").read_text())
+    manifest["files"] = {}
+    (stage / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.warns(match=warns):
+        PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(stage / "adapter"))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        export_merged(stage, tmp_path / "merged")
+    assert not [str(one.message) for one in seen if one.category is not FutureWarning]

@@ -15,6 +15,7 @@ from transformers import BitsAndBytesConfig
 
 from alignkit import Drawn, Sampling, UserError, recipe
 from alignkit.models.base import Base
+from alignkit.models.blocks import BlockConfig
 from alignkit.models.roles import Roles
 from alignkit_vllm import VllmSampler
 
@@ -167,6 +168,19 @@ def test_an_nf4_base_is_quantized_and_an_int8_base_refused(vllm):
         VllmSampler(make_roles(quantization_config=BitsAndBytesConfig(load_in_8bit=True))).sample(
             "policy", PROMPTS, SETTINGS
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bnb_4bit_quant_type": "fp4"}, r"model.quantization: .* \(fp4\)"),
+        ({"bnb_4bit_quant_type": "nf4", "block_size": 32}, "model.block_size: .* blocks of 64, found 32"),
+    ],
+)
+def test_4_bits_that_vllm_would_quantize_otherwise_are_refused(vllm, settings, words):
+    config = BlockConfig(load_in_4bit=True, **settings)
+    with pytest.raises(UserError, match=words):
+        VllmSampler(make_roles(quantization_config=config)).sample("policy", PROMPTS, SETTINGS)
 
 
 def test_each_call_sends_the_adapter_as_it_is_under_a_new_name(vllm):

@@ -33,7 +33,7 @@ INFINITE = float("inf")
         ({"model.bas": "x"}, "model.bas", "Did you mean 'base'"),
         ({"model.lora": {"rank": 4}}, "model.lora.rank", "Known: alpha, alpha_pattern, dropout"),
         ({"model.lora": {"target": 3}}, "model.lora.target", "found 3"),
-        ({"model.quantization": "int4"}, "model.quantization", "'nf4', 'int8' or 'none', found 'int4'"),
+        ({"model.quantization": "int4"}, "model.quantization", "'fp4', 'int8' or 'none', found 'int4'"),
         ({"data.pairs": {"pth": "pairs.jsonl"}}, "data.pairs.pth", "Did you mean 'path'"),
         ({"data.pairs": {}}, "data.pairs.path", "required and missing"),
         ({"data": {1: "pairs.jsonl"}}, "data.1", "found 1"),

@@ -9,10 +9,10 @@ from tiny_models import ARCHITECTURES, VOCABULARY, shake, tiny_base, tiny_model,
 from transformers import AutoModelForCausalLM
 
 from alignkit import recipe
+from alignkit.models import memory
 from alignkit.models.agreement import why_flat
-from alignkit.models.base import Base, quantization_config
+from alignkit.models.base import Base, bytes_of_weights, quantization_config
 from alignkit.models.roles import Roles
-from alignkit.sampling import merged
 from alignkit.sampling.merged import MergedModel, fits, is_quantized
 
 CPU = torch.device("cpu")
@@ -113,7 +113,7 @@ def test_tied_embeddings_are_one_tensor():
     model = MergedModel(roles).load("policy")
 
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    assert sum(parameter.numel() for parameter in model.parameters()) * 4 == MergedModel.bytes(roles.base)
+    assert sum(parameter.numel() for parameter in model.parameters()) * 4 == bytes_of_weights(roles.base)
 
 
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
@@ -147,16 +147,16 @@ def test_memory_is_that_of_the_unquantized_weights(tmp_path):
     roles = quantized_roles(tmp_path, "nf4")
     roles.add("policy", trainable=True)
 
-    assert MergedModel.bytes(roles.base) == 4 * numbers
-    assert MergedModel.bytes(replace(roles.base, dtype=torch.bfloat16)) == 2 * numbers
+    assert bytes_of_weights(roles.base) == 4 * numbers
+    assert bytes_of_weights(replace(roles.base, dtype=torch.bfloat16)) == 2 * numbers
     assert numbers > 2 * VOCABULARY * 32
 
 
 def test_a_merged_model_fits_where_there_is_room_for_two(monkeypatch):
     base = tiny_base()
-    need = MergedModel.bytes(base)
+    need = bytes_of_weights(base)
     for available, expected in ((2 * need, True), (2 * need - 1, False)):
         monkeypatch.setattr(
-            merged.psutil, "virtual_memory", lambda room=available: SimpleNamespace(available=room)
+            memory.psutil, "virtual_memory", lambda room=available: SimpleNamespace(available=room)
         )
         assert fits(base, CPU) is expected

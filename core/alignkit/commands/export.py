@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,9 +17,23 @@ def export(
         bool,
         typer.Option("--merged", help="Merge the adapter into the base: plain transformers loads the model."),
     ] = False,
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"], typer.Option("--dtype", help="Of the merged weights.")
+    ] = "bfloat16",
 ) -> None:
     """Copy a stage's adapter out of its run, or write the merged model."""
     from alignkit.models.export import export_adapter, export_merged
 
-    (export_merged if merged else export_adapter)(stage, to)
+    if not merged:
+        export_adapter(stage, to)
+        typer.echo(f"Written: {to}")
+        return
+    export_merged(stage, to, dtype)
     typer.echo(f"Written: {to}")
+    import torch
+
+    from alignkit.evaluation.served import measure_shift
+
+    shift = measure_shift(stage, to, getattr(torch, dtype))
+    nothing = "how far it is from the trained model was not measured: the stage kept no completions"
+    typer.echo(nothing if shift is None else shift.line)

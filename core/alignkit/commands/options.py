@@ -21,6 +21,9 @@ Plugins = Annotated[
 ]
 StageArgument = Annotated[Path, typer.Argument(help="A finished stage: the folder RUN/STAGE.")]
 
+BITSANDBYTES = "bitsandbytes.backends.cpu.ops"
+"""The logger of bitsandbytes' code for CPUs."""
+
 
 def quiet_libraries() -> None:
     """Keep other libraries' warnings out of a command's output: only alignkit and errors print.
@@ -37,3 +40,14 @@ def quiet_libraries() -> None:
         logging.root.addHandler(errors)
     # torch gives this logger a handler of its own.
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    # Whoever calls this may have a handler that prints warnings.
+    logging.getLogger(BITSANDBYTES).addFilter(_is_no_kernel_notice)
+
+
+def _is_no_kernel_notice(record: logging.LogRecord) -> bool:
+    """Tell whether a record is another than bitsandbytes' notice of a missing optional kernel.
+
+    bitsandbytes gives it on processors that multiply bfloat16, when it is imported. Its own kernels do the
+    work, and no base here uses the missing one.
+    """
+    return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")

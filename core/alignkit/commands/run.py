@@ -20,17 +20,19 @@ def run(
 ) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones are resumed."""
     from alignkit.commands.planning import plan_recipe
+    from alignkit.models.quantization import settle_in_run
 
-    plan, registry = plan_recipe(recipe, overrides, plugin)
+    planned = plan_recipe(recipe, overrides, plugin, settle_in_run)
 
     from alignkit.display import TerminalDisplay
     from alignkit.pipeline import run_plan
     from alignkit.training.interruption import Interrupted
 
     with TerminalDisplay() as display:
+        display.console.print(planned.model_line, highlight=False, markup=False, soft_wrap=True)
         try:
-            run_plan(plan, registry, out, display)
+            run_plan(planned.plan, planned.registry, out, display)
         except Interrupted:
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
             raise typer.Exit(TERMINATED) from None
-        display.console.print(f"\nDone: {out / plan.recipe.name}", highlight=False)
+        display.console.print(f"\nDone: {out / planned.plan.recipe.name}", highlight=False)

@@ -52,6 +52,23 @@ def bootstrap(
     return Interval(float(kept.mean()), float(low), float(high), count)
 
 
+def bootstrap_ratio(
+    totals: Sequence[float], counts: Sequence[int], *, seed: int = 0, draws: int = 2000, level: float = 0.95
+) -> Interval:
+    """Return Σ totals ÷ Σ counts with its percentile bootstrap interval: a mean per token of many texts.
+
+    totals, counts: of each text, which are resampled together. All counts are above 0.
+    """
+    values, sizes = np.array(totals, dtype=float), np.array(counts, dtype=float)
+    count = len(values)
+    if not count:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    chosen = np.random.default_rng(seed).integers(0, count, (draws, count))
+    ratios = values[chosen].sum(1) / sizes[chosen].sum(1)
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.sum() / sizes.sum()), float(low), float(high), count)
+
+
 def win_rate(
     scores: Sequence[Sequence[float | None]], against: Sequence[Sequence[float | None]]
 ) -> list[float]:

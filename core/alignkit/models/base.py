@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from bitsandbytes.nn.modules import Params4bit
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -19,6 +20,7 @@ from transformers import (
 from alignkit import recipe
 from alignkit.data.tokenizing import Tokenization
 from alignkit.models.agreement import attend_by_trees, require_agreement, tolerance_of, why_flat
+from alignkit.models.blocks import BlockConfig
 from alignkit.models.lora import check_adapter
 from alignkit.models.pretrained import load_pretrained, load_tokenizer, locate, positions_of
 from alignkit.registry import Registry
@@ -85,6 +87,12 @@ class Base:
         return whole[len(prompt) :] if whole.startswith(prompt) else alone
 
 
+def bytes_of_weights(base: Base) -> int:
+    """Return the memory that the base's weights take where none is quantized, in bytes, without adapters."""
+    weights = (weight for name, weight in base.model.named_parameters() if "lora_" not in name)
+    return base.dtype.itemsize * sum(map(_numbers, weights))
+
+
 def load_base(spec: recipe.Model, registry: Registry, device: torch.device) -> Base:
     """Load, quantize and freeze the base on `device`.
 
@@ -118,11 +126,17 @@ def compute_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def quantization_config(spec: recipe.Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """Return how bitsandbytes quantizes the weights; None means not at all."""
-    if spec.quantization == "nf4":
-        return BitsAndBytesConfig(
+    """Return how bitsandbytes quantizes the weights; None means not at all.
+
+    Raises ValueError for `auto`, which `alignkit.models.quantization` decides before anything is loaded.
+    """
+    if spec.quantization == "auto":
+        raise ValueError("model.quantization is still auto: settle it before the base is loaded")
+    if spec.quantization in ("nf4", "fp4"):
+        return BlockConfig(
+            spec.block_size,
             load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
+            bnb_4bit_quant_type=spec.quantization,
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
@@ -136,6 +150,14 @@ def switch_dropout_off(config: PreTrainedConfig) -> None:
             switch_dropout_off(value)
         elif ("drop" in name or "jitter_noise" in name) and isinstance(value, float):
             setattr(config, name, 0.0)
+
+
+def _numbers(weight: nn.Parameter) -> int:
+    """Return how many numbers a parameter stands for; two numbers of 4 bits share a byte."""
+    if not isinstance(weight, Params4bit):
+        return weight.numel()
+    state: Any = weight.quant_state
+    return state.shape.numel()
 
 
 def _load_frozen(spec: recipe.Model, place: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.errors import UserError
+from alignkit.recipe import Model
 from alignkit.run.files import disk_errors
 from alignkit.run.finished import finished_adapter
 
@@ -24,24 +25,33 @@ def export_adapter(stage: Path, to: Path) -> None:
         shutil.copytree(adapter, to)
 
 
-def export_merged(stage: Path, to: Path) -> None:
+DTYPE = "bfloat16"
+"""The dtype of merged models, where nothing else is asked for."""
+
+
+def export_merged(stage: Path, to: Path, dtype: str = DTYPE) -> None:
     """Write the base with the adapter merged in as one unquantized model that plain transformers loads.
 
     A reward model becomes a sequence classifier. An adapter that began with what quantization lost (LoftQ) is
-    merged into the quantized weights, written out: over the original ones it would count that twice. Raises
+    merged into the quantized weights, written out: over the original ones it would count that twice. dtype:
+    of the weights, by torch's name. Raises
     UserError where `to` exists, where the base is not where the adapter expects it, and where
     `finished_adapter` does.
     """
+    import torch
     from peft import PeftModel
     from transformers import AutoTokenizer
 
+    from alignkit.models.lora import peft_quiet
     from alignkit.models.pretrained import choose_pad
 
     adapter, manifest = finished_adapter(stage)
     _require_absent(to)
-    base = _load_base(stage, adapter, manifest.inputs.model)
-    model: Any = PeftModel.from_pretrained(base, str(adapter))
-    model = model.merge_and_unload()
+    numbers: torch.dtype = getattr(torch, dtype)
+    base = _load_base(stage, adapter, manifest.inputs.model, numbers)
+    with peft_quiet():
+        model: Any = PeftModel.from_pretrained(base, str(adapter))
+    model = model.merge_and_unload().to(numbers)
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     choose_pad(tokenizer)
     # Where end-of-sequence is the only pad token there is, none is better: a classifier would skip it, and
@@ -53,12 +63,16 @@ def export_merged(stage: Path, to: Path) -> None:
         tokenizer.save_pretrained(to)
 
 
-def _load_base(stage: Path, adapter: Path, model: Mapping[str, Any]) -> Any:
+def model_settings(model: Mapping[str, Any]) -> Model:
+    """Return the recipe's settings of the model from a manifest, which adds what tells bases apart."""
+    return Model.model_validate({key: value for key, value in model.items() if key != "content"})
+
+
+def _load_base(stage: Path, adapter: Path, model: Mapping[str, Any], dtype: Any) -> Any:
     """Return the unquantized base that the adapter's own settings name, with the output that it expects.
 
-    model: the recipe's, as the manifest has it.
+    model: the recipe's, as the manifest has it. dtype: torch's, of the weights.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     from alignkit.models.adapters import CONFIG
@@ -74,7 +88,7 @@ def _load_base(stage: Path, adapter: Path, model: Mapping[str, Any]) -> Any:
             hint="Bring the folder back, or put a link to it there.",
         )
     cls: Any = AutoModelForCausalLM
-    options: dict[str, Any] = {"dtype": torch.bfloat16}
+    options: dict[str, Any] = {"dtype": dtype}
     if config["task_type"] == "SEQ_CLS":
         cls = AutoModelForSequenceClassification
         options["num_labels"] = 1
@@ -90,10 +104,9 @@ def _quantization(model: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     from alignkit.models.base import compute_dtype, quantization_config
-    from alignkit.recipe import Model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = Model.model_validate({key: value for key, value in model.items() if key != "content"})
+    spec = model_settings(model)
     dtype = compute_dtype(spec.dtype, device)
     return {
         "quantization_config": quantization_config(spec, dtype),

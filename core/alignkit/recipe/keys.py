@@ -101,7 +101,8 @@ class _Lister:
 
     def fields(self, fields: Mapping[str, FieldInfo], path: str) -> tuple[Key, ...]:
         """Return the keys of a section's fields. `path` is the section's, empty for the recipe itself."""
-        return tuple(self._field(info, f"{path}.{name}" if path else name) for name, info in fields.items())
+        named = ((info.alias or name, info) for name, info in fields.items())
+        return tuple(self._field(info, f"{path}.{name}" if path else name) for name, info in named)
 
     def _field(self, info: FieldInfo, path: str) -> Key:
         return Key(

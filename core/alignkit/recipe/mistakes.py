@@ -77,7 +77,8 @@ def _keys_of(kind: Any) -> list[str]:
     model = model_in(kind)
     if model is None:
         return []
-    return list(model.settings() if issubclass(model, Named) else model.model_fields)
+    fields = model.settings() if issubclass(model, Named) else model.model_fields
+    return [info.alias or name for name, info in fields.items()]
 
 
 def _holds_named(kind: Any) -> bool:

@@ -103,8 +103,14 @@ class Model(Section):
     revision: str | None = Field(
         default=None, description="branch, tag or commit of a base on the hub; none means the newest"
     )
-    quantization: Literal["nf4", "int8", "none"] = Field(
-        default="nf4", description="how the base's weights are kept: in 4 bits, in 8 bits, or as they are"
+    quantization: Literal["auto", "nf4", "fp4", "int8", "none"] = Field(
+        default="auto",
+        description="how the base's weights are kept: in 4 bits (nf4, fp4), in 8 bits, or as they are; auto "
+        "decides by their number and the memory, and says how",
+    )
+    block_size: Literal[64, 32] = Field(
+        default=64,
+        description="weights that share one scale in 4 bits; smaller blocks lose less and take more memory",
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="auto",
@@ -119,6 +125,15 @@ class Model(Section):
     )
 
     @model_validator(mode="after")
+    def _blocks_go_with_quantization(self) -> Model:
+        if self.block_size != 64 and self.quantization in ("int8", "none"):
+            raise ValueError(
+                f"block_size {self.block_size} is for weights in 4 bits, and quantization is "
+                f"{self.quantization}; use nf4 or fp4, or leave block_size out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _adapter_goes_with_quantization(self) -> Model:
         if self.lora.use_dora and self.quantization == "int8":
             raise ValueError(
@@ -128,6 +143,6 @@ class Model(Section):
         if self.lora.init_lora_weights == "loftq" and self.quantization == "none":
             raise ValueError(
                 "lora.init_lora_weights loftq makes up for what quantization lost, and quantization is none; "
-                "use nf4 or int8, or begin in another way"
+                "use nf4, fp4 or int8, or begin in another way"
             )
         return self

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from alignkit.recipe.named import Named
 from alignkit.recipe.section import Section
@@ -224,6 +224,8 @@ class Target(Named):
 class Evaluate(Drawing):
     """Measures samples of policies on prompts, or the accuracy of reward models on pairs."""
 
+    model_config = ConfigDict(serialize_by_alias=True)  # what was read is written under its own key
+
     evaluate: Annotated[tuple[Target, ...], BeforeValidator(Target.read)] = Field(
         min_length=1, description="training stages to compare, and base; all policies, or all reward models"
     )
@@ -236,6 +238,12 @@ class Evaluate(Drawing):
     )
     against: str = Field(
         default=BASE, description="stage, or base, that win rates and the KL divergence refer to"
+    )
+    as_: Literal["trained", "merged"] = Field(
+        default="trained",
+        alias="as",
+        description="which weights are measured: trained, adapters over the base as the run keeps it; or "
+        "merged, the models that `export --merged` writes",
     )
     per_prompt: int = Field(default=1, ge=1, description="answers to measure per prompt")
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)

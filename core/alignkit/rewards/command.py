@@ -56,9 +56,10 @@ def find_reward(
 
 def _require_same_base(named: str, of_reward: Mapping[str, Any], of_policy: Mapping[str, Any]) -> None:
     """Refuse a reward model over other weights. The same weights quantized otherwise are another base too."""
-    if any(of_reward.get(key) != of_policy.get(key) for key in ("content", "quantization")):
+    if _identity(of_reward) != _identity(of_policy):
         found, expected = (
-            f"{model.get('base')} ({model.get('quantization')})" for model in (of_reward, of_policy)
+            f"{model.get('base')} ({model.get('quantization')}{_blocks(model)})"
+            for model in (of_reward, of_policy)
         )
         changed = "; its files differ" if found == expected else ""
         raise UserError(
@@ -67,3 +68,16 @@ def _require_same_base(named: str, of_reward: Mapping[str, Any], of_policy: Mapp
             where=WHERE,
             hint="Both must share one base: train the reward model over the policy's.",
         )
+
+
+def _identity(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells bases apart. Until November 2026 all blocks were of 64."""
+    return {**{key: model.get(key) for key in ("content", "quantization")}, "block_size": _block_size(model)}
+
+
+def _block_size(model: Mapping[str, Any]) -> int:
+    return model.get("block_size", 64)
+
+
+def _blocks(model: Mapping[str, Any]) -> str:
+    return "" if _block_size(model) == 64 else f" in blocks of {_block_size(model)}"

@@ -57,6 +57,21 @@ class StageFolder:
         return self.path / "data.json"
 
     @property
+    def quantization(self) -> Path:
+        """Return the file of what quantization costs on the stage's data."""
+        return self.path / "quantization.json"
+
+    @property
+    def measured(self) -> Path:
+        """Return the file of the few completions on which `export` compares the merged model."""
+        return self.path / "measured.json"
+
+    @property
+    def merged(self) -> Path:
+        """Return the folder in which an evaluation keeps merged models while it works."""
+        return self.path / "merged"
+
+    @property
     def checkpoints(self) -> Path:
         """Return the folder of a training stage's checkpoints; see `checkpoint.py`."""
         return self.path / CHECKPOINTS
@@ -112,6 +127,11 @@ class RunFolder:
     def superseded(self) -> Path:
         """Return the folder of results whose stage was done again."""
         return self.path / SUPERSEDED
+
+    @property
+    def quantization_costs(self) -> Path:
+        """Return the file of the costs of quantization that were measured in this run."""
+        return self.path / "quantization-costs.json"
 
     @property
     def report_page(self) -> Path:

@@ -79,7 +79,8 @@ class EngineSampler(Sampler):
 
         Raises UserError where the weights `merged` are asked for and cannot be made.
         """
-        from alignkit.sampling.merged import bytes_free, bytes_needed, fits, is_quantized, mergeable
+        from alignkit.models.memory import bytes_free
+        from alignkit.sampling.merged import bytes_needed, fits, is_quantized, mergeable
 
         base = self.roles.base
         bare = self.roles.roles[role].adapter is None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, cast
 
-import psutil
 import torch
 from accelerate import init_empty_weights
 from bitsandbytes.nn.modules import Int8Params, Params4bit
@@ -17,9 +16,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from alignkit.models.base import Base
+from alignkit.models.base import Base, bytes_of_weights
 from alignkit.models.dequantized import dequantized
 from alignkit.models.lora import adapted_weight
+from alignkit.models.memory import bytes_free
 from alignkit.sampler import SampledRoles
 
 # The merged model may take half of the free memory; training, or the key-value cache, needs the rest.
@@ -65,12 +65,6 @@ class MergedModel:
                     buffer.copy_(getattr(layer, name))
         return self.model
 
-    @staticmethod
-    def bytes(base: Base) -> int:
-        """Return the memory that the weights of a merged model take, in bytes."""
-        weights = (weight for name, weight in base.model.named_parameters() if "lora_" not in name)
-        return base.dtype.itemsize * sum(_size(weight) for weight in weights)
-
 
 def mergeable(base: Base) -> bool:
     """Return whether `load` knows how the base's adapters change it.
@@ -87,18 +81,7 @@ def fits(base: Base, device: torch.device) -> bool:
 
 def bytes_needed(base: Base) -> int:
     """Return the free memory, in bytes, without which no merged model is made."""
-    return MARGIN * MergedModel.bytes(base)
-
-
-def bytes_free(device: torch.device) -> int:
-    """Return the free memory in bytes. Memory of a GPU that PyTorch holds without using it counts as free."""
-    if device.type == "cuda":
-        return (
-            torch.cuda.mem_get_info(device)[0]
-            + torch.cuda.memory_reserved(device)
-            - torch.cuda.memory_allocated(device)
-        )
-    return psutil.virtual_memory().available
+    return MARGIN * bytes_of_weights(base)
 
 
 def is_quantized(base: Base) -> bool:
@@ -134,11 +117,3 @@ def _merged(source: Any, adapter: str | None, weight: Tensor) -> Tensor | None:
     if adapter is None or not isinstance(source, BaseTunerLayer) or adapter not in cast(Any, source).scaling:
         return None
     return adapted_weight(source, adapter, weight)
-
-
-def _size(weight: nn.Parameter) -> int:
-    """Return how many numbers a parameter stands for; two numbers of 4 bits share a byte."""
-    if not isinstance(weight, Params4bit):
-        return weight.numel()
-    state: Any = weight.quant_state
-    return state.shape.numel()

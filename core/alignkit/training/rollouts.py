@@ -119,6 +119,10 @@ class RolloutSource:
             scores.each,
         )
 
+    def samples(self, step: int) -> Sequence[Group]:
+        """Return the first samples that step `step` learned from, as they are on disk."""
+        return self.drawer.first_round(step // self.updates).groups
+
     def indices(self, step: int) -> list[int]:
         """Return the minibatch of the step. Each epoch over the rollouts shuffles the prompts anew."""
         number, update = divmod(step, self.updates)

@@ -35,7 +35,7 @@ class PlannedEvaluation(PlannedStage[Evaluate]):
         """Say what the stage does, in one line."""
         wanted = self.settings
         by = written(self.rewards) or "measures alone"
-        return f"evaluate {_names(wanted)} on {wanted.on} by {by}, against {wanted.against}"
+        return f"evaluate {_names(wanted)} on {wanted.on} by {by}, against {wanted.against}{_as(wanted)}"
 
     def uses(self, registry: Registry) -> list[Used]:
         """Return the rewards, the measures and the sampler."""
@@ -55,7 +55,8 @@ class PlannedAssessment(PlannedStage[Evaluate]):
     @property
     def line(self) -> str:
         """Say what the stage does, in one line."""
-        return f"evaluate the reward model {_names(self.settings)} on the pairs of {self.settings.on}"
+        wanted = self.settings
+        return f"evaluate the reward model {_names(wanted)} on the pairs of {wanted.on}{_as(wanted)}"
 
     def uses(self, registry: Registry) -> list[Used]:
         """Return nothing: reward models are assessed without samples and without a plugin."""
@@ -141,6 +142,10 @@ def _split(
 
 def _is_reward_model(target: Target, recipe: Recipe, registry: Registry) -> bool:
     return target.stage != BASE and trains_reward_model(recipe.stages[target.stage], registry)
+
+
+def _as(settings: Evaluate) -> str:
+    return "" if settings.as_ == "trained" else f", {settings.as_}"
 
 
 def _names(settings: Evaluate) -> str:

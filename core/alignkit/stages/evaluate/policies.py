@@ -10,6 +10,7 @@ from alignkit.data.checking import select
 from alignkit.data.loading import Dataset
 from alignkit.example import Example, Group, text_of
 from alignkit.models.computing import compute_signals, forward_budget
+from alignkit.models.export import DTYPE
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
 from alignkit.recipe import Target
@@ -24,7 +25,9 @@ from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedEvaluation
+from alignkit.stages.evaluate.served import MERGED, ServedModels
 from alignkit.stages.evaluate.table import Record, make_table, means_of, measures_of
+from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
 def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: StageFolder) -> dict[str, Any]:
@@ -39,12 +42,19 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
             "these samples do not follow the policy's own distribution (temperature, top_k, top_p, min_p or "
             "min_tokens is set), so no divergence can be estimated from them"
         )
-    records = _records(stage, context, dataset, folder)
+    tell_quantization_cost(context, folder, dataset.groups)
+    served = ServedModels(context, folder) if wanted.as_ == MERGED else None
+    if served is not None:
+        context.display.note(f"the targets are measured as they are served: merged, in {DTYPE}")
+    records = _records(stage, context, dataset, folder, served)
+    if served is not None:
+        served.close()
     lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
     write_text(folder.samples, "".join(f"{line}\n" for line in lines))
     targets = make_table(stage, [example.prompt for example in dataset.examples], records, context)
     found = {
         "kind": "policies",
+        "as": wanted.as_,
         "on": wanted.on,
         "against": wanted.against,
         "prompts": len(dataset),
@@ -59,7 +69,11 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
 
 
 def _records(
-    stage: PlannedEvaluation, context: RunContext, dataset: Dataset, folder: StageFolder
+    stage: PlannedEvaluation,
+    context: RunContext,
+    dataset: Dataset,
+    folder: StageFolder,
+    served: ServedModels | None,
 ) -> dict[str, Record]:
     """Draw samples of each target; a killed evaluation goes on with the targets that are not done."""
     wanted = stage.settings
@@ -71,15 +85,24 @@ def _records(
     for number, target in enumerate(targets):
         file = folder.target(number)
         if not file.is_file():
-            record = _sample(target, stage, context, dataset)
+            record = _sample(target, stage, context, dataset, served)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
         context.display.advance("evaluate", number + 1, len(targets), {})
     return records
 
 
-def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, dataset: Dataset) -> Record:
-    """Return a target's completions of every prompt, with their scores and log-ratios, as plain values."""
+def _sample(
+    target: Target,
+    stage: PlannedEvaluation,
+    context: RunContext,
+    dataset: Dataset,
+    served: ServedModels | None,
+) -> Record:
+    """Return a target's completions of every prompt, with their scores and log-ratios, as plain values.
+
+    Rewards score them with the roles as they were trained, whatever wrote them.
+    """
     wanted, run, prompts = stage.settings, context.run, dataset.groups
     with context.base.roles(context.seed) as roles:
         roles.add("policy", trainable=False, start=run.start(target.stage))
@@ -88,7 +111,13 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
         settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
-        drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
+        if served is None:
+            drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
+        else:
+            with served.policy(target.stage) as merged:
+                other = make_sampler(context.registry, wanted.sampler, merged, wanted.weights)
+                drawn = draw(other, "policy", [group.prompt for group in prompts], settings)
+                del other
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
         chosen_by = stage.best.get(target.name, ())
@@ -104,8 +133,7 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
             chooser = Scorer(chosen_by, models=models, engines=engines)
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
         scores = Scorer(stage.rewards, models=models, engines=engines)(examples, groups).each
-        same = target.stage == wanted.against
-        ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
+        ratios = _log_ratios(target, stage, roles, groups, served)
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
@@ -131,13 +159,24 @@ def _choose(
     )
 
 
-def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:
+def _log_ratios(
+    target: Target,
+    stage: PlannedEvaluation,
+    roles: Roles,
+    groups: Sequence[Group],
+    served: ServedModels | None,
+) -> list[list[float]]:
     """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
 
-    π is the policy and π' the reference; where both are the same stage, the ratio is 0.
+    π is the policy and π' the reference; where both are the same stage, the ratio is 0. There are none where
+    the samples do not follow the policy's own distribution.
     """
-    if same:
+    if not stage.settings.whole:
+        return [[] for _ in groups]
+    if target.stage == stage.settings.against:
         return [[0.0] * len(group.completions) for group in groups]
+    if served is not None:
+        return served.log_ratios(target.stage, stage.settings.against, groups)
     found = compute_signals(roles, groups, ["policy", "reference"], forward_budget())
     ratios = (found["logps"] - found["reference_logps"]).sum(-1)  # (N,)
     return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from alignkit.evaluation.preferences import MEASURES, assess_reward_model
+from alignkit.evaluation.served import served_scores
+from alignkit.example import Group
 from alignkit.models.computing import compute_signals, forward_budget
+from alignkit.models.export import DTYPE
 from alignkit.objective import Preferences
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedAssessment
+from alignkit.stages.evaluate.served import MERGED, ServedModels
 from alignkit.stages.evaluate.table import means_of
+from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
 def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: StageFolder) -> dict[str, Any]:
     """Write `evaluation.json`; return the means for the summary."""
     wanted = stage.settings
     dataset = context.data.load(wanted.on, Preferences, wanted.max_length)
+    tell_quantization_cost(context, folder, dataset.groups)
     sizes = [len(group.completions) for group in dataset.groups]
     targets, curves = {}, {}
+    served = ServedModels(context, folder) if wanted.as_ == MERGED else None
     for target in wanted.evaluate:
-        with context.base.roles(context.seed) as roles:
-            roles.add("reward", trainable=False, start=context.run.start(target.stage))
-            scores = compute_signals(roles, dataset.groups, ["reward"], forward_budget())["scores"]
+        scores = _scores(target.stage, dataset.groups, context, served)
         of_groups = [part.tolist() for part in scores.split(sizes)]
         targets[target.name], curves[target.name] = assess_reward_model(
             dataset.groups, of_groups, context.seed
         )
+    if served is not None:
+        served.close()
     found = {
         "kind": "reward models",
+        "as": wanted.as_,
         "on": wanted.on,
         "measures": {name: metric.to_dict() for name, metric in MEASURES.items()},
         "targets": targets,
@@ -39,3 +50,14 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
     write_text(folder.evaluation, json.dumps(found, indent=2) + "\n")
     context.display.table(targets)
     return {"targets": means_of(targets)}
+
+
+def _scores(
+    stage: str, groups: Sequence[Group], context: RunContext, served: ServedModels | None
+) -> torch.Tensor:
+    """Return a reward model's score of each completion, (N,): as trained, or as it is served."""
+    if served is not None:
+        return torch.stack(served_scores(served.place(stage), groups, getattr(torch, DTYPE)))
+    with context.base.roles(context.seed) as roles:
+        roles.add("reward", trainable=False, start=context.run.start(stage))
+        return compute_signals(roles, groups, ["reward"], forward_budget())["scores"]

@@ -12,6 +12,7 @@ from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
+from alignkit.stages.quantization_cost import tell_quantization_cost
 from alignkit.stages.rows import as_row
 from alignkit.stages.sample.plan import PlannedSample
 
@@ -20,6 +21,7 @@ def work_on_sample(stage: PlannedSample, context: RunContext, folder: StageFolde
     """Write `samples.jsonl`: each prompt with its completions, and whether each of them ended by itself."""
     wanted, display = stage.settings, context.display
     dataset = context.data.load(wanted.on, Prompts, wanted.max_length, wanted.max_tokens)
+    tell_quantization_cost(context, folder, dataset.groups)
     with context.base.roles(context.seed) as roles:
         roles.add("policy", trainable=False, start=context.run.start(wanted.sample))
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)

@@ -6,17 +6,21 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from alignkit.data.chosen import choose_completions
 from alignkit.data.held_out import split_held_out
 from alignkit.data.loading import Dataset
 from alignkit.evaluation.preferences import LENGTH_ONLY, length_only_accuracy
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
+from alignkit.stages.quantization_cost import tell_quantization_cost
 from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTerm, PlannedTrain
 from alignkit.stages.train.roles import make_roles, save_trained
 from alignkit.stages.train.sources import StageSources
 from alignkit.stages.train.tracking import tracking
 from alignkit.training.observing import Observing
+from alignkit.training.rollouts import RolloutSource
+from alignkit.training.sources import Source
 from alignkit.training.trainer import Trainer, TrainingTerm
 
 
@@ -24,6 +28,7 @@ def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder)
     """Train the roles of the stage's objectives and save their adapters."""
     data = [_load(term, stage, context) for term in stage.objectives]
     _write_reports(stage, [dataset for dataset, _ in data], folder)
+    tell_quantization_cost(context, folder, data[0][0].groups)
     project, on_cpu = f"{context.run.path.name}-{stage.name}", context.base.device.type == "cpu"
     with (
         tracking(stage.settings, project, context.run.path, cpu=on_cpu) as track,
@@ -53,9 +58,11 @@ def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder)
         )
         held_out_metrics = trainer.run()
         save_trained(roles, folder)
-    stopped = trainer.observing.stopped
+        stopped = trainer.observing.stopped
+        done = trainer.steps if stopped is None else stopped.step
+        _write_measured(terms[0].source, data[0], done, folder)
     if stopped is None:
-        return {"steps": trainer.steps, **held_out_metrics}
+        return {"steps": done, **held_out_metrics}
     return {"steps": stopped.step, "stopped": asdict(stopped), **held_out_metrics}
 
 
@@ -89,6 +96,15 @@ def _write_reports(stage: PlannedTrain, data: list[Dataset], folder: StageFolder
         term.on: dataset.report.to_dict() for term, dataset in zip(stage.objectives, data, strict=True)
     }
     write_text(folder.data_report, json.dumps(reports, indent=2) + "\n")
+
+
+def _write_measured(
+    source: Source, data: tuple[Dataset, Dataset | None], done: int, folder: StageFolder
+) -> None:
+    """Keep a few completions for later comparisons: held out, or the newest samples of an online method."""
+    dataset, held_out = data
+    groups = source.samples(done - 1) if isinstance(source, RolloutSource) else (held_out or dataset).groups
+    write_text(folder.measured, json.dumps(choose_completions(groups).to_dict()) + "\n")
 
 
 def _baselines(held_out: Dataset | None) -> dict[str, float]:
