@@ -58,11 +58,16 @@ class Clock:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+    def advance(
+        self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
+    ) -> None:
         """Note the end of a step."""
-        if task == "train":
+        if task == "train" and values:
             self.marks.append(seconds_now())
             self.metrics.append(values)
+
+    def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:
+        """Nothing."""
 
     def table(self, targets: Mapping) -> None:
         """Nothing."""

@@ -52,7 +52,12 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+    def advance(
+        self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
+    ) -> None:
+        """Nothing."""
+
+    def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:
         """Nothing."""
 
     def table(self, targets: Mapping) -> None:

@@ -24,13 +24,16 @@ def run(
     plan, registry = plan_recipe(recipe, overrides, plugin)
 
     from alignkit.display import TerminalDisplay
-    from alignkit.pipeline import run_plan
-    from alignkit.training.interruption import Interrupted
+    from alignkit.progress import counting, doing
 
     with TerminalDisplay() as display:
+        display.note("loading torch and transformers …")
+        with doing(counting(display, "loading torch and transformers")):
+            from alignkit.pipeline import run_plan
+            from alignkit.training.interruption import Interrupted
         try:
             run_plan(plan, registry, out, display)
         except Interrupted:
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
             raise typer.Exit(TERMINATED) from None
-        display.console.print(f"\nDone: {out / plan.recipe.name}", highlight=False)
+        display.close(f"Done: {out / plan.recipe.name}")
