@@ -1,4 +1,4 @@
-"""Chooses the metric of a stage that matters first, and says where it goes, without reading noise as a trend."""
+"""Chooses the metric of a stage that matters first, and says where it goes: noise is no trend."""
 
 from __future__ import annotations
 
@@ -55,9 +55,8 @@ def leading(metrics: Mapping[str, Metric], seen: Collection[str]) -> str | None:
     accuracy; else the loss. In a mixture it is the first objective's.
     """
     of_rewards = [name for name in metrics if name in seen and _is(name, OPTIMIZED_REWARD)]
-    with_unit = [
-        name for name, metric in metrics.items() if name in seen and metric.unit and not metric.detail
-    ]
+    shown = {name: metric for name, metric in metrics.items() if name in seen and not metric.detail}
+    with_unit = [name for name, metric in shown.items() if metric.unit]
     losses = [name for name in metrics if name in seen and _is(name, LOSS)]
     return next(iter([*of_rewards, *with_unit, *losses]), None)
 
