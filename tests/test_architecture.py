@@ -59,6 +59,7 @@ WITHOUT_TESTS = {
     "stages.train.roles": "tests/stages/train/test_online.py",
     "stages.train.sources": "whole runs in tests/test_pipeline_online.py",
     "stages.train.work": "whole runs in tests/test_pipeline.py",
+    "training.terms": "tests/training/test_trainer.py",
     "stages.working": "whole runs in tests/test_pipeline_online.py",
 }
 """Modules without a test file of their own, and where they are tested."""

@@ -51,6 +51,9 @@ class Silent:
     def recall(self, task, records):
         pass
 
+    def brief(self, when, prompt, answer):
+        pass
+
     def table(self, targets):
         pass
 

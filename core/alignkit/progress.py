@@ -23,6 +23,10 @@ class Display(Protocol):
         """Show a line that stays."""
         ...
 
+    def brief(self, when: str, prompt: str, answer: str) -> None:
+        """Show a prompt and its answer in one line that stays, as much of them as there is room for."""
+        ...
+
     def advance(
         self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
     ) -> None:

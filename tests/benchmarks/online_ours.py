@@ -66,6 +66,9 @@ class Clock:
             self.marks.append(seconds_now())
             self.metrics.append(values)
 
+    def brief(self, when: str, prompt: str, answer: str) -> None:
+        """Nothing."""
+
     def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:
         """Nothing."""
 

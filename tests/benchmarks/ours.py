@@ -35,7 +35,8 @@ from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.run.folder import StageFolder
 from alignkit.training.sources import fixed_source
-from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit.training.terms import TrainingTerm
+from alignkit.training.trainer import Trainer
 from alignkit_adamw import AdamW
 
 OBJECTIVES = {
@@ -55,6 +56,9 @@ class Silent:
     def advance(
         self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
     ) -> None:
+        """Nothing."""
+
+    def brief(self, when: str, prompt: str, answer: str) -> None:
         """Nothing."""
 
     def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignkit.training.time_left import DRAW, MEASURE, SAVE, STEP, TimeLeft, multiples
+from alignkit.training.time_left import DRAW, MEASURE, SAVE, STEP, Schedule, TimeLeft, multiples
 
 
 class Simulated:
@@ -25,8 +25,7 @@ class Simulated:
             self.part(MEASURE, self.measure)
 
     def estimate(self, done):
-        draws = multiples(self.period, done - 1, 99) if self.period else 0
-        to_come = {STEP: 100 - done, DRAW: draws, MEASURE: multiples(20, done, 100)}
+        to_come = Schedule(100, draw=self.period or None, measure=20).to_come(done)
         return self.time.seconds(to_come, {MEASURE: 0.8 * self.measure})
 
     def right_after_ten_steps(self):
@@ -72,3 +71,10 @@ def test_a_part_that_was_never_timed_counts_by_its_guess_or_not_at_all():
 @pytest.mark.parametrize(("every", "after", "until", "count"), [(4, 0, 12, 3), (4, 4, 11, 1), (4, -1, 7, 2)])
 def test_multiples_are_counted_after_and_up_to(every, after, until, count):
     assert multiples(every, after, until) == count == sum(n % every == 0 for n in range(after + 1, until + 1))
+
+
+def test_what_is_due_every_few_steps_is_due_at_the_end_too():
+    schedule = Schedule(10, draw=4, measure=10, save=3)
+    # draws before steps 5 and 9 (from 1); measured after 10; saved after 6, 9 and 10
+    assert schedule.to_come(4) == {STEP: 6, DRAW: 2, MEASURE: 1, SAVE: 3}
+    assert schedule.to_come(10) == {STEP: 0, DRAW: 0, MEASURE: 0, SAVE: 0}

@@ -19,6 +19,12 @@ def plain(text: str) -> str:
     return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text in one line of at most `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def interval_tables(targets: Mapping[str, Mapping[str, PlainInterval]], width: int) -> Iterator[Table]:
     """Give tables of intervals, one line per target.
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from alignkit.display.bars import Bars
 from alignkit.display.numbers import Numbers
 from alignkit.display.pace import Pace, duration
-from alignkit.display.tables import durations, interval_tables, plain
+from alignkit.display.tables import durations, interval_tables, plain, shortened
 from alignkit.measure import Metric
 from alignkit.progress import PlainInterval
 from alignkit.training.metrics import HELD_OUT
@@ -108,6 +108,12 @@ class TerminalDisplay:
     def note(self, text: str) -> None:
         """Show a line that stays."""
         self._print(Text(f"  {plain(text)}"))
+
+    def brief(self, when: str, prompt: str, answer: str) -> None:
+        """Show a prompt and its answer in one line that stays, as much of them as there is room for."""
+        room = max(20, self.console.width - len(when) - len("    ›  "))
+        question = shortened(prompt, room // 3)
+        self.note(f"{when}  {question} › {shortened(answer, room - len(question))}")
 
     def table(self, targets: Mapping[str, Mapping[str, PlainInterval]]) -> None:
         """Show measured intervals, one line per target."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from alignkit.data.checking import select
@@ -12,6 +13,7 @@ from alignkit.example import Example, Group, text_of
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
+from alignkit.progress import Progress, counting
 from alignkit.recipe import Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.engine import make_engines
@@ -69,12 +71,13 @@ def _records(
         targets = (against, *targets)
     records = {}
     for number, target in enumerate(targets):
+        context.display.advance("evaluate", number, len(targets), {})
         file = folder.target(number)
         if not file.is_file():
             record = _sample(target, stage, context, dataset)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
-        context.display.advance("evaluate", number + 1, len(targets), {})
+    context.display.advance("evaluate", len(targets), len(targets), {})
     return records
 
 
@@ -88,7 +91,9 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
         settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
-        drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
+        progress = partial(counting, context.display)
+        ids = [group.prompt for group in prompts]
+        drawn = draw(sampler, "policy", ids, settings, progress=progress(f"sampling {target.name}"))
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
         chosen_by = stage.best.get(target.name, ())
@@ -99,13 +104,17 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
             sampler,
             seed=context.seed,
             budget=forward_budget(),
+            progress=progress,
         )
         if target.best_of > 1:
-            chooser = Scorer(chosen_by, models=models, engines=engines)
+            chooser = Scorer(chosen_by, models=models, engines=engines, progress=progress)
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
-        scores = Scorer(stage.rewards, models=models, engines=engines)(examples, groups).each
+        scorer = Scorer(stage.rewards, models=models, engines=engines, progress=progress)
+        scores = scorer(examples, groups).each
         same = target.stage == wanted.against
-        ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
+        ratios = [[] for _ in groups]
+        if wanted.whole:
+            ratios = _log_ratios(roles, groups, progress("log-probabilities"), same=same)
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
@@ -131,14 +140,17 @@ def _choose(
     )
 
 
-def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[list[float]]:
+def _log_ratios(
+    roles: Roles, groups: Sequence[Group], progress: Progress, *, same: bool
+) -> list[list[float]]:
     """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
 
     π is the policy and π' the reference; where both are the same stage, the ratio is 0.
     """
     if same:
         return [[0.0] * len(group.completions) for group in groups]
-    found = compute_signals(roles, groups, ["policy", "reference"], forward_budget())
+    names = ["policy", "reference"]
+    found = compute_signals(roles, groups, names, forward_budget(), progress=progress)
     ratios = (found["logps"] - found["reference_logps"]).sum(-1)  # (N,)
     return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]
 

@@ -8,6 +8,7 @@ from typing import Any
 from alignkit.evaluation.preferences import MEASURES, assess_reward_model
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.objective import Preferences
+from alignkit.progress import counting
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
@@ -24,7 +25,9 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
     for target in wanted.evaluate:
         with context.base.roles(context.seed) as roles:
             roles.add("reward", trainable=False, start=context.run.start(target.stage))
-            scores = compute_signals(roles, dataset.groups, ["reward"], forward_budget())["scores"]
+            progress = counting(context.display, f"scoring by {target.name}")
+            found = compute_signals(roles, dataset.groups, ["reward"], forward_budget(), progress=progress)
+            scores = found["scores"]
         of_groups = [part.tolist() for part in scores.split(sizes)]
         targets[target.name], curves[target.name] = assess_reward_model(
             dataset.groups, of_groups, context.seed
