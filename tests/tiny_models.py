@@ -45,7 +45,13 @@ class Silent:
     def note(self, text):
         self.notes.append(text)
 
-    def advance(self, task, done, total, values):
+    def advance(self, task, done, total, values, *, left=None):
+        pass
+
+    def recall(self, task, records):
+        pass
+
+    def brief(self, when, prompt, answer):
         pass
 
     def table(self, targets):

@@ -20,7 +20,8 @@ from alignkit.sampling.engine import sample
 from alignkit.training.observing import Observing
 from alignkit.training.rollouts import RolloutSource
 from alignkit.training.sources import fixed_source
-from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit.training.terms import TrainingTerm
+from alignkit.training.trainer import Trainer
 
 
 class TinySampler(Sampler):

@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from alignkit.display import TerminalDisplay
+from alignkit.progress import counting, doing
 from alignkit.registry import Registry
 from alignkit.run.files import disk_errors
 from alignkit.run.folder import RunFolder, StageFolder
@@ -28,19 +29,23 @@ def run_plan(
     summaries: dict[str, dict[str, Any]] = {}
     with locked(run.path), disk_errors(run.path):
         context = make_context(plan, registry, run, display, Accelerator().device)
-        base = context.base.fingerprint
+        with doing(counting(display, "comparing the base with earlier runs")):
+            base = context.base.fingerprint
         done: dict[str, str] = {}
         for name, stage in plan.stages.items():
             folder = run.stage(name)
             display.begin(name, stage.line, stage.metrics)
-            inputs = stage_inputs(stage, plan, registry, base, done)
-            done[name] = inputs.fingerprint
-            if _is_done(folder, run, inputs.fingerprint, display):
+            with doing(counting(display, "comparing the stage with earlier runs")):
+                inputs = stage_inputs(stage, plan, registry, base, done)
+                done[name] = inputs.fingerprint
+                skipped = _is_done(folder, run, inputs.fingerprint, display)
+            if skipped:
                 continue
             manifest = begin(folder, inputs, stage.line, stage.metrics)
             summaries[name] = work_on(stage, replace(context, seed=inputs.seed), folder)
-            finish(folder, manifest)
-            display.end()
+            with doing(counting(display, "writing the manifest")):
+                finish(folder, manifest)
+            display.finish()
     return summaries
 
 

@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -58,11 +58,19 @@ class Clock:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+    def advance(
+        self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
+    ) -> None:
         """Note the end of a step."""
-        if task == "train":
+        if task == "train" and values:
             self.marks.append(seconds_now())
             self.metrics.append(values)
+
+    def brief(self, when: str, prompt: str, answer: str) -> None:
+        """Nothing."""
+
+    def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:
+        """Nothing."""
 
     def table(self, targets: Mapping) -> None:
         """Nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,7 +35,8 @@ from alignkit.models.roles import Roles
 from alignkit.registry import Registry
 from alignkit.run.folder import StageFolder
 from alignkit.training.sources import fixed_source
-from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit.training.terms import TrainingTerm
+from alignkit.training.trainer import Trainer
 from alignkit_adamw import AdamW
 
 OBJECTIVES = {
@@ -52,7 +53,15 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, task: str, done: int, total: int, values: Mapping[str, float]) -> None:
+    def advance(
+        self, task: str, done: int, total: int, values: Mapping[str, float], *, left: float | None = None
+    ) -> None:
+        """Nothing."""
+
+    def brief(self, when: str, prompt: str, answer: str) -> None:
+        """Nothing."""
+
+    def recall(self, task: str, records: Sequence[Mapping[str, float]]) -> None:
         """Nothing."""
 
     def table(self, targets: Mapping) -> None:

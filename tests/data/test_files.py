@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignkit import BadExample, UserError
-from alignkit.data.files import read_file
+from alignkit.data.files import count_rows, read_file
 
 
 def rows(path):
@@ -150,3 +150,23 @@ def test_a_broken_parquet_file_is_the_users_mistake(tmp_path):
 def test_an_unknown_suffix_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="suffix"):
         rows(tmp_path / "a.xlsx")
+
+
+def test_rows_are_counted_before_they_are_read_where_that_is_cheap(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    contents = {
+        "a.jsonl": b'{}\n{"a": 1}\n{"a": 2}',
+        "b.jsonl.gz": gzip.compress(b'{"a": 1}\n' * 500),
+        "c.csv": b"a,b\n1,2\n3,4\n",
+        "d.json": b'\xef\xbb\xbf [\n{"a": 1},\n{"a": 2}]',
+        "e.jsonl.gz": b"no gzip",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    parquet.write_table(pyarrow.table({"a": list(range(7))}), tmp_path / "f.parquet")
+    (tmp_path / "g.parquet").write_bytes(b"no parquet")
+    found = {path.name: count_rows(path) for path in sorted(tmp_path.iterdir())}
+    expected = {"a.jsonl": 3, "b.jsonl.gz": 500, "c.csv": 3, "d.json": None, "f.parquet": 7}
+    assert found == {**expected, "e.jsonl.gz": None, "g.parquet": None}

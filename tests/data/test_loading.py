@@ -304,3 +304,18 @@ def test_conversations_have_other_conversations_as_prompts():
     assert tokenizer.decode(group.prompts["hinted"]) == (
         "<|im_start|>user\nhint q<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({}, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 0), (5, 5)]),
+        ({"skip": 2}, [(1, 3), (2, 3), (3, 0), (3, 3)]),
+        ({"limit": 2}, [(1, 2), (1, 2), (3, 3)]),  # of two usable rows; the second row is bad
+        ({"limit": 9}, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 0), (5, 5)]),
+    ],
+)
+def test_progress_counts_rows_or_what_the_limit_counts(write, settings, seen):
+    path, found = write(pair(), "{", pair("r"), pair("s"), pair("t")), []
+    read(path, Preferences, progress=lambda *counts: found.append(counts), **settings)
+    assert found == seen

@@ -19,6 +19,7 @@ def read(
     kind: type[DataKind],
     max_length: int = 1000,
     prompts: Collection[str] = (),
+    progress: Any = None,
     **settings: Any,
 ) -> Dataset:
     """Load a file as the data `pairs` of a recipe; `settings` are those of its entry."""
@@ -28,6 +29,7 @@ def read(
         name="pairs",
         tokenization=Tokenization(byte_tokenizer(), max_length),
         prompts=prompts,
+        progress=progress,
     )
 
 

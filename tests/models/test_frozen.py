@@ -51,7 +51,10 @@ def expected_of(roles, rows):
 
 def test_signals_that_are_attached_are_those_that_would_be_computed(roles, groups, tmp_path):
     cache = Cache(tmp_path, roles, groups).fill(range(8))
-    assert cache.progress == [(3, 8), (6, 8), (8, 8)]
+    counts = [done for done, _ in cache.progress]
+    assert counts == sorted(counts)
+    assert {0, 3, 6, 8} < set(counts)  # the ends of the shards, and more within them
+    assert {total for _, total in cache.progress} == {8}
     for part in ([0, 1, 2, 3, 4, 5, 6, 7], [7, 2], [4]):
         rows = roles.rows([groups[index] for index in part])
         found, expected = cache.attach(rows, part), expected_of(roles, rows)
@@ -63,7 +66,7 @@ def test_signals_that_are_attached_are_those_that_would_be_computed(roles, group
 
 def test_only_the_groups_that_are_asked_for_are_computed(roles, groups, tmp_path):
     cache = Cache(tmp_path, roles, groups).fill([5, 2, 5])
-    assert cache.progress == [(2, 2)]
+    assert cache.progress[-1] == (2, 2)
     rows = roles.rows([groups[5], groups[2]])
     torch.testing.assert_close(cache.attach(rows, [5, 2])["scores"], expected_of(roles, rows)["scores"])
 
@@ -82,6 +85,7 @@ def test_a_killed_pass_goes_on_at_the_first_shard_that_is_missing(roles, groups,
         Cache(tmp_path, roles, groups).fill(range(8))
     again = Cache(tmp_path, roles, groups).fill(range(8))
     assert calls == [3, 3, 2, 2]
+    assert again.progress[0] == (6, 8)  # what was there is no work of this process
     assert not again.notes
     whole = Cache(tmp_path / "whole", roles, groups).fill(range(8))
     rows = roles.rows(groups)

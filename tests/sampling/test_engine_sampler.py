@@ -146,5 +146,5 @@ def test_progress_and_numbers_reach_the_engine():
     sampler = EngineSampler(roles)
     expected = sampler.sample("policy", PROMPTS, SETTINGS, progress=lambda *done: seen.append(done))
 
-    assert seen == [(2, 2)]
+    assert (seen[0], seen[-1]) == ((0, 2), (2, 2))
     assert tokens(sampler.sample("policy", PROMPTS[1:], SETTINGS, numbers=[1])) == tokens(expected[1:])

@@ -25,14 +25,17 @@ def run(
     planned = plan_recipe(recipe, overrides, plugin, settle_in_run)
 
     from alignkit.display import TerminalDisplay
-    from alignkit.pipeline import run_plan
-    from alignkit.training.interruption import Interrupted
+    from alignkit.progress import counting, doing
 
     with TerminalDisplay() as display:
         display.console.print(planned.model_line, highlight=False, markup=False, soft_wrap=True)
+        display.note("loading torch and transformers …")
+        with doing(counting(display, "loading torch and transformers")):
+            from alignkit.pipeline import run_plan
+            from alignkit.training.interruption import Interrupted
         try:
             run_plan(planned.plan, planned.registry, out, display)
         except Interrupted:
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
             raise typer.Exit(TERMINATED) from None
-        display.console.print(f"\nDone: {out / planned.plan.recipe.name}", highlight=False)
+        display.close(f"Done: {out / planned.plan.recipe.name}")

@@ -47,6 +47,25 @@ def read_file(path: Path, where: str) -> Iterator[PlacedRow]:
     return _closing(path, _csv if suffix == ".csv" else _json)
 
 
+def count_rows(path: Path) -> int | None:
+    """Return how many rows a file has, to tell how much is still to be read; None where it is not known.
+
+    It is the number of lines of JSONL and CSV: more than the rows where lines are blank, or within a cell.
+    """
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return parquet.read_metadata(path).num_rows
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            if stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+                return None  # the elements of a JSON array are no lines
+            stream.seek(0)
+            return sum(1 for _ in stream)
+    except (OSError, EOFError, ValueError, zlib.error):
+        return None  # the reader says what is wrong with it
+
+
 def _closing(path: Path, read: Callable[[IO[bytes], Path], Iterator[PlacedRow]]) -> Iterator[PlacedRow]:
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
         yield from read(stream, path)  # pyright: ignore[reportArgumentType]  (gzip's stream is a binary stream)

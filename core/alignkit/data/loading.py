@@ -17,6 +17,7 @@ from alignkit.data.report import Report, Tally, enforce
 from alignkit.errors import UserError
 from alignkit.example import BadExample, Example, Group, Text
 from alignkit.objective import DataKind, Prompts
+from alignkit.progress import Progress
 from alignkit.registry import Format
 
 if TYPE_CHECKING:
@@ -45,20 +46,32 @@ def load(
     formats: Mapping[str, Format] | None = None,
     where: str | None = None,
     prompts: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read the data that a recipe calls `name` as data of `kind`.
 
     `formats` are the plugins'. `where` is the key path of the data entry; None means `data.NAME`. `prompts`
     are columns that hold other prompts, text or messages, under which roles read the completions; a row
-    without one of them cannot be used. Reading stops after `entry.limit` usable examples. Raises UserError,
-    which names the places, where the data cannot be found, is of the wrong kind, has no usable row, has a bad
-    row under `on_bad: error`, or gives a column in some rows only.
+    without one of them cannot be used. `progress` counts rows. Reading stops after `entry.limit` usable
+    examples. Raises UserError, which names the places, where the data cannot be found, is of the wrong kind,
+    has no usable row, has a bad row under `on_bad: error`, or gives a column in some rows only.
     """
     loader = _Loader(entry, kind, where or f"data.{name}", tokenization, Tally(name), prompts)
-    for place, row, example in read_examples(entry, formats or {}, loader.where):
+    progress = progress or (lambda done, total: None)
+    total = 0  # 0 means that it is not known
+
+    def expect(rows: int) -> None:
+        nonlocal total
+        total = max(0, rows - entry.skip)
+
+    for place, row, example in read_examples(entry, formats or {}, loader.where, expect):
         loader.add(place, row, example)
         if entry.limit and len(loader.groups) == entry.limit:
             break
+        limited = entry.limit and not 0 < total <= entry.limit
+        done, wanted = (len(loader.groups), entry.limit) if limited else (loader.tally.rows, total)
+        progress(done, wanted if done < (wanted or 0) else 0)
+    progress(loader.tally.rows, loader.tally.rows)
     return loader.finish()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data.files import SUFFIXES, PlacedRow, Row, read_file
+from alignkit.data.files import SUFFIXES, PlacedRow, Row, count_rows, read_file
 from alignkit.data.formats import Unrecognized, choose, parse
 from alignkit.errors import UserError, first_line, nearest
 from alignkit.example import BadExample, Example
@@ -29,20 +29,26 @@ def is_local(path: str) -> bool:
     )
 
 
-def read_rows(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
+def read_rows(
+    entry: DataEntry, where: str, expect: Callable[[int], None] = lambda rows: None
+) -> Iterator[PlacedRow]:
     """Read every row of the data with its place, with columns renamed as the entry says.
 
     A row that cannot be read is replaced by a BadExample. `where` is the recipe's key path, for messages.
-    Raises UserError where the file, folder, name or split does not exist, where `skip` leaves nothing, and
-    where the first row does not allow `rename`.
+    `expect` is called with the number of rows, where it can be told before they are read. Raises UserError
+    where the file, folder, name or split does not exist, where `skip` leaves nothing, and where the first row
+    does not allow `rename`.
     """
-    rows = _local(entry, where) if is_local(entry.path) else _hub(entry, where)
+    rows = _local(entry, where, expect) if is_local(entry.path) else _hub(entry, where, expect)
     rows = _after(rows, entry.skip, where) if entry.skip else rows
     return _renamed(rows, entry.rename, where) if entry.rename else rows
 
 
 def read_examples(
-    entry: DataEntry, formats: Mapping[str, Format], where: str
+    entry: DataEntry,
+    formats: Mapping[str, Format],
+    where: str,
+    expect: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[tuple[str, Mapping[str, Any], Example | BadExample]]:
     """Read every row as an example: give its place, its columns, and the example.
 
@@ -51,7 +57,7 @@ def read_examples(
     first row that can be read.
     """
     recognized = False
-    for place, row in read_rows(entry, where):
+    for place, row in read_rows(entry, where, expect):
         if isinstance(row, BadExample):
             yield place, {}, row
             continue
@@ -80,7 +86,7 @@ def _after(rows: Iterator[PlacedRow], skip: int, where: str) -> Iterator[PlacedR
         )
 
 
-def _local(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
+def _local(entry: DataEntry, where: str, expect: Callable[[int], None]) -> Iterator[PlacedRow]:
     path = Path(entry.path).expanduser()
     if not path.exists():
         raise _missing(path, where)
@@ -91,14 +97,18 @@ def _local(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
                 where=f"{where}.{setting}",
             )
     if path.is_dir():
-        return _saved(path, entry.split, where)
+        return _saved(path, entry.split, where, expect)
     if entry.split != "train":
         raise UserError(
             f"a single file has only the split 'train', found {entry.split!r}",
             where=f"{where}.split",
             hint="Leave `split` out, or give the path of the file that holds that split.",
         )
-    return read_file(path, f"{where}.path")
+    rows = read_file(path, f"{where}.path")
+    count = count_rows(path)
+    if count is not None:
+        expect(count)
+    return rows
 
 
 def _missing(path: Path, where: str) -> UserError:
@@ -114,7 +124,7 @@ def _missing(path: Path, where: str) -> UserError:
     return UserError(f"{str(path)!r} does not exist", where=f"{where}.path", hint=hint)
 
 
-def _saved(path: Path, split: str, where: str) -> Iterator[PlacedRow]:
+def _saved(path: Path, split: str, where: str, expect: Callable[[int], None]) -> Iterator[PlacedRow]:
     """Read the rows of a folder that `save_to_disk` of `datasets` wrote.
 
     A folder without splits is the split 'train'.
@@ -141,10 +151,11 @@ def _saved(path: Path, split: str, where: str) -> Iterator[PlacedRow]:
             where=f"{where}.split",
             hint=nearest(split, map(str, splits)),
         )
+    expect(len(splits[split]))
     return _numbered(splits[split], str(path))
 
 
-def _hub(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
+def _hub(entry: DataEntry, where: str, expect: Callable[[int], None]) -> Iterator[PlacedRow]:
     from datasets import load_dataset
 
     try:
@@ -158,6 +169,7 @@ def _hub(entry: DataEntry, where: str) -> Iterator[PlacedRow]:
             hint="A local file needs its suffix, or ./ before it. A hub name needs a network, or an earlier "
             "download.",
         ) from error
+    expect(len(rows))
     return _numbered(rows, entry.path)
 
 

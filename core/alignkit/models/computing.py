@@ -17,6 +17,7 @@ from alignkit.models.logps import output_head, token_logps
 from alignkit.models.roles import Roles
 from alignkit.models.vocabulary import Functions, over_vocabulary
 from alignkit.objective import roles_of_functions
+from alignkit.progress import Progress
 from alignkit.recipe import Training
 from alignkit.signals import KINDS, signals_of
 
@@ -128,12 +129,13 @@ def compute_signals(
     *,
     entropy: bool = False,
     functions: Functions | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     """Return the signals of the roles `names` for all N completions of `groups`, in their order.
 
     They are on the CPU, in fp32, and as `role_signals` describes them; T is the longest completion of all
     groups. No gradient and no dropout is in effect. Passes hold at most `budget` tokens each, see
-    `forward_budget`, or one group where it is larger.
+    `forward_budget`, or one group where it is larger. progress: counts groups.
     """
     sizes = [len(group.completions) for group in groups]
     starts = [0, *accumulate(sizes)]  # the place of each group's first completion among all N
@@ -144,6 +146,7 @@ def compute_signals(
         for signal in signals_of(name, kind, entropy=entropy)
     }
     found |= {name: torch.zeros(sum(sizes), longest) for name in functions or {}}
+    done = 0
     with roles.without_dropout():
         for part in micro_batches(groups, range(len(groups)), budget):
             chosen = [groups[index] for index in part]
@@ -152,6 +155,9 @@ def compute_signals(
             computed = role_signals(roles, names, rows, entropy=entropy, functions=functions)
             for signal, block in computed.items():
                 _write(found[signal], places, block)
+            done += len(part)
+            if progress is not None:
+                progress(done, len(groups))
     return found
 
 

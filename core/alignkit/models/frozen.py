@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -51,23 +52,23 @@ class FrozenSignals:
     def compute(self, indices: Sequence[int], progress: Progress) -> None:
         """Make the signals of the groups `indices` available to `attach`.
 
-        progress: called with the number of groups that are done, and of all of them.
+        progress: called with the number of groups that are done, and of all of them. Shards that are there
+        already count as done at once, so that the pace is that of the computation.
         """
         wanted = sorted(set(indices))
         if not self.names or not wanted:
             return
-        for start in range(0, len(wanted), SHARD):
-            shard = wanted[start : start + SHARD]
-            place = self.folder / hashlib.sha256(repr(shard).encode()).hexdigest()[:16]
-            damage = find_damage(place) if place.exists() else None
-            if damage:
-                self.note(f"the signals of frozen roles in {place} are damaged ({damage}) and computed again")
-            if damage or not place.exists():
-                self._write(shard, place)
-            for key, value in load_file(place / TENSORS).items():
+        shards = [wanted[start : start + SHARD] for start in range(0, len(wanted), SHARD)]
+        missing = [shard for shard in shards if not self._is_whole(self._place(shard))]
+        done = len(wanted) - sum(map(len, missing))
+        progress(done, len(wanted))
+        for shard in missing:
+            self._write(shard, self._place(shard), partial(_within, progress, done, len(wanted)))
+            done += len(shard)
+        for shard in shards:
+            for key, value in load_file(self._place(shard) / TENSORS).items():
                 signal, _, index = key.rpartition("/")
                 self._values.setdefault(int(index), {})[signal] = value
-            progress(start + len(shard), len(wanted))
 
     def attach(self, rows: Rows, indices: Sequence[int]) -> dict[str, Tensor]:
         """Return the signals of the groups `indices`, which `rows` consists of: (N, T) or (N,), as the batch.
@@ -82,16 +83,33 @@ class FrozenSignals:
             for signal in self._values[indices[0]]
         }
 
-    def _write(self, shard: Sequence[int], place: Path) -> None:
+    def _place(self, shard: Sequence[int]) -> Path:
+        return self.folder / hashlib.sha256(repr(list(shard)).encode()).hexdigest()[:16]
+
+    def _is_whole(self, place: Path) -> bool:
+        """Tell whether a shard is there; one that is damaged is named."""
+        damage = find_damage(place) if place.exists() else None
+        if damage:
+            self.note(f"the signals of frozen roles in {place} are damaged ({damage}) and computed again")
+        return place.exists() and not damage
+
+    def _write(self, shard: Sequence[int], place: Path, progress: Progress) -> None:
         groups = [self.groups[index] for index in shard]
         sizes = [len(group.completions) for group in groups]
         tensors = {}
-        computed = compute_signals(self.roles, groups, self.names, self.budget, entropy=self.entropy)
+        computed = compute_signals(
+            self.roles, groups, self.names, self.budget, entropy=self.entropy, progress=progress
+        )
         for signal, values in computed.items():
             for index, group, block in zip(shard, groups, values.split(sizes), strict=True):
                 own = max(map(len, group.completions))
                 tensors[f"{signal}/{index}"] = block[..., :own].clone() if block.dim() == 2 else block.clone()
         write_verified(place, lambda beside: save_file(tensors, beside / TENSORS))
+
+
+def _within(progress: Progress, before: int, total: int, done: int, of_shard: int) -> None:
+    """Count a shard's groups among all."""
+    progress(before + done, total)
 
 
 def _widened(block: Tensor, width: int) -> Tensor:

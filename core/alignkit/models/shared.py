@@ -15,26 +15,34 @@ from alignkit.models.base import Base, load_base
 from alignkit.models.fingerprint import base_fingerprint
 from alignkit.models.pretrained import load_tokenizer, most_positions
 from alignkit.models.roles import Roles
+from alignkit.progress import ProgressOf, doing, silent
 from alignkit.registry import Registry
 
 
 class SharedBase:
     """The base of a run: tokenizer, positions and weights, each loaded when first needed and then kept.
 
-    settings: the recipe's `model`. note: shows the user a line.
+    settings: the recipe's `model`. note: shows the user a line. progress: shows what is being loaded.
     """
 
     def __init__(
-        self, settings: recipe.Model, registry: Registry, device: torch.device, note: Callable[[str], None]
+        self,
+        settings: recipe.Model,
+        registry: Registry,
+        device: torch.device,
+        note: Callable[[str], None],
+        progress: ProgressOf = silent,
     ) -> None:
         self.settings, self.registry, self.device, self.note = settings, registry, device, note
+        self.progress = progress
         self._base: Base | None = None
 
     @property
     def base(self) -> Base:
         """Return the base with its weights, see `load_base`. Tells where rows cannot be prefix trees."""
         if self._base is None:
-            self._base = load_base(self.settings, self.registry, self.device)
+            with doing(self.progress(f"loading {self.settings.base}")):
+                self._base = load_base(self.settings, self.registry, self.device)
             if self._base.flat_because:
                 self.note(f"rows are laid flat, not as prefix trees: {self._base.flat_because}")
         return self._base

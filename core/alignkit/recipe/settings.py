@@ -222,6 +222,17 @@ class Training(Section):
     keep_checkpoints: int = Field(
         default=2, ge=1, description="number of a stage's newest checkpoints to keep"
     )
+    preview_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="optimizer steps between previews, answers of the trained policy to a few fixed prompts, "
+        "which change no result; none means no previews",
+    )
+    previews: int = Field(
+        default=3,
+        ge=1,
+        description="prompts to preview: the first held-out ones, or else the first of the data",
+    )
     trackers: list[str] = Field(
         default=[],
         description="trackers of accelerate that receive the metrics, such as tensorboard or wandb",

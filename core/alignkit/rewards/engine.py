@@ -13,6 +13,7 @@ from alignkit.errors import UserError, named, nearest
 from alignkit.example import BadExample, Example, Group, Text
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
+from alignkit.progress import ProgressOf, silent
 from alignkit.rewards.kinds import RegisteredReward, Rewards
 from alignkit.run.folder import RunFolder
 from alignkit.sampler import Sampler, Sampling
@@ -30,7 +31,7 @@ class RoleEngine:
     """The engine of one reward, see `alignkit.Engine`.
 
     plays: for each role that the reward uses, its name among `roles`. where: the reward, for messages.
-    budget: tokens that are computed at once.
+    budget: tokens that are computed at once. progress: shows how much is generated.
     """
 
     roles: Roles
@@ -39,6 +40,7 @@ class RoleEngine:
     where: str
     seed: int
     budget: int
+    progress: ProgressOf = silent
 
     def generate(
         self,
@@ -57,7 +59,8 @@ class RoleEngine:
         settings = Sampling(per_prompt, temperature, max_tokens=max_tokens, seed=decided)
         # A prompt's number is its text's own, so that a batch's samples do not depend on its other prompts.
         numbers = [_number(repr(tokens)) for tokens in ids]
-        drawn = draw(self.sampler, name, ids, settings, numbers=numbers) if ids else []
+        progress = self.progress("generating for a reward")
+        drawn = draw(self.sampler, name, ids, settings, numbers=numbers, progress=progress) if ids else []
         return [
             [
                 self.roles.base.text(sample.tokens, after=tokens if isinstance(prompt, str) else None)
@@ -129,12 +132,20 @@ class RoleEngine:
 
 
 def make_engines(
-    rewards: Rewards, roles: Roles, run: RunFolder | None, sampler: Sampler, *, seed: int, budget: int
+    rewards: Rewards,
+    roles: Roles,
+    run: RunFolder | None,
+    sampler: Sampler,
+    *,
+    seed: int,
+    budget: int,
+    progress: ProgressOf = silent,
 ) -> dict[str, RoleEngine]:
     """Return the engine of each of the rewards that use one, by the reward's name.
 
     A stage that plays a role is added to `roles` once, frozen. run: where the stages lie; None where no stage
     plays a role. sampler: draws completions of the roles. budget: tokens that are computed at once.
+    progress: shows how much is generated.
     """
     found = {}
     for weighted in rewards:
@@ -142,7 +153,7 @@ def make_engines(
         if isinstance(reward, RegisteredReward) and reward.uses:
             where = named("reward", reward.name, reward.plugin)
             plays = {role: _player(role, reward, roles, run, where) for role in sorted(reward.uses)}
-            found[reward.name] = RoleEngine(roles, sampler, plays, where, seed, budget)
+            found[reward.name] = RoleEngine(roles, sampler, plays, where, seed, budget, progress)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
+from alignkit.progress import Progress
 from alignkit.rewards.kinds import RewardModel
 from alignkit.run.folder import RunFolder
 from alignkit.signals import signal_name
@@ -27,11 +28,12 @@ class RewardModels:
             adapter = self.run.stage(model.name).adapter
             self.roles.add(_role(model), kind="reward", trainable=False, start=adapter)
 
-    def scores(self, model: RewardModel, groups: Sequence[Group]) -> list[list[float]]:
-        """Return the score of each completion, as [group][completion]."""
-        found = compute_signals(self.roles, groups, [_role(model)], self.budget)[
-            signal_name(_role(model), "reward")
-        ]
+    def scores(
+        self, model: RewardModel, groups: Sequence[Group], progress: Progress | None = None
+    ) -> list[list[float]]:
+        """Return the score of each completion, as [group][completion]. progress: counts groups."""
+        computed = compute_signals(self.roles, groups, [_role(model)], self.budget, progress=progress)
+        found = computed[signal_name(_role(model), "reward")]
         return [part.tolist() for part in found.split([len(group.completions) for group in groups])]
 
 

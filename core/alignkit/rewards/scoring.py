@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from alignkit.example import Example, Group
+from alignkit.progress import ProgressOf, doing, silent
 from alignkit.reward import Engine
 from alignkit.rewards.calling import call_rewards
 from alignkit.rewards.given import Given, PerStep, PerToken, total_of
@@ -69,7 +70,7 @@ class Scorer:
 
     models: what loads reward models; not needed where all rewards are registered ones. engines: the engine of
     each reward that uses one, by name. text: decodes token ids, so that steps are found among the tokens;
-    without it there are no `token_rewards`, and steps count by their sums.
+    without it there are no `token_rewards`, and steps count by their sums. progress: shows what is scored.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Scorer:
         *,
         engines: Mapping[str, Engine] | None = None,
         text: TextOf | None = None,
+        progress: ProgressOf = silent,
     ) -> None:
+        self.progress = progress
         self.rewards, self.watch, self.models = rewards, watch, models
         self.engines, self.text = engines or {}, text
         for weighted in (*rewards, *watch):
@@ -117,13 +120,16 @@ class Scorer:
         """Return what each reward gives, by name, in the order of the rewards."""
         rewards = {weighted.name: weighted.reward for weighted in (*self.rewards, *self.watch)}
         registered = [reward for reward in rewards.values() if isinstance(reward, RegisteredReward)]
-        called = call_rewards(registered, examples, groups, self.engines)
+        with doing(self.progress("scoring")):
+            called = call_rewards(registered, examples, groups, self.engines)
         return {
-            name: called[name]
-            if isinstance(reward, RegisteredReward)
-            else [[*scores] for scores in self._models.scores(reward, groups)]
+            name: called[name] if isinstance(reward, RegisteredReward) else self._of_model(reward, groups)
             for name, reward in rewards.items()
         }
+
+    def _of_model(self, reward: RewardModel, groups: Sequence[Group]) -> list[list[Given]]:
+        progress = self.progress(f"scoring by {reward.name}")
+        return [[*scores] for scores in self._models.scores(reward, groups, progress)]
 
     def _token_rewards(
         self,

@@ -52,6 +52,11 @@ class StageFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def previews(self) -> Path:
+        """Return the file of what the policy answered to a few prompts while it was trained."""
+        return self.path / "previews.jsonl"
+
+    @property
     def data_report(self) -> Path:
         """Return the file that says what became of each row of a training stage's data."""
         return self.path / "data.json"

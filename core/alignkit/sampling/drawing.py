@@ -58,6 +58,12 @@ class SamplesInProgress:
         """Tell whether no sample needs another token."""
         return self.left == 0 or self.step == self.settings.max_tokens
 
+    @property
+    def share(self) -> float:
+        """Return the share of all tokens that were drawn, or are not needed because their sample ended."""
+        most = self.settings.max_tokens
+        return 1 - self.left * (most - self.step) / (len(self.tokens) * most)
+
     def draw(self, logits: Tensor) -> None:
         """Draw the next token of each sample in the batch from its logits (B, V)."""
         early = self.step < self.settings.min_tokens

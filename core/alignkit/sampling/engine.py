@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ def sample(
     model: a causal language model of transformers, with the adapters to sample from active; its training
     flags are restored afterwards. eos: ids that end a sample. pad: any valid id; it is never attended to.
     text: decodes ids, needed with stop strings. numbers: each prompt's own number; None means its place in
-    `prompts`. progress(done, total) counts prompts.
+    `prompts`. progress(done, total) counts prompts; of a batch that is under way, as many as its share of the
+    tokens that were drawn, or are not needed any more.
 
     A sample depends on (seed, step, number, k) alone, except for rounding. In a batch of other prompts the
     logits differ in their last bits. With a vocabulary of 49,000, about one draw in 400 then falls on another
@@ -58,14 +60,22 @@ def sample(
         for start in range(0, len(prompts), settings.batch_size):
             index = longest_first[start : start + settings.batch_size]
             uniforms = _uniforms(settings, [numbers[i] for i in index], draws)
-            drawn = _sample_batch(model, [prompts[i] for i in index], uniforms, settings, eos, pad, text)
+            within = partial(_count, progress, done, len(index), len(prompts))
+            drawn = _sample_batch(
+                model, [prompts[i] for i in index], uniforms, settings, eos, pad, text, within
+            )
             for place, i in enumerate(index):
                 samples[i] = drawn[place * draws : (place + 1) * draws]
                 samples[i] += [deepcopy(samples[i][0]) for _ in range(settings.per_prompt - draws)]
             done += len(index)
-            if progress is not None:
-                progress(done, len(prompts))
+            within(1.0)
     return samples
+
+
+def _count(progress: Progress | None, done: int, batch: int, total: int, share: float) -> None:
+    """Tell how many prompts are done, of which `batch` are under way and a share of them is done."""
+    if progress is not None:
+        progress(done + int(batch * share), total)
 
 
 def _require_usable(
@@ -97,8 +107,13 @@ def _sample_batch(
     eos: set[int],
     pad: int,
     text: Callable[[list[int]], str] | None,
+    within: Callable[[float], None],
 ) -> list[Drawn]:
-    """Return the N completions of G prompts, those of a prompt side by side. uniforms (N, T) in [0, 1)."""
+    """Return the N completions of G prompts, those of a prompt side by side.
+
+    uniforms (N, T) in [0, 1). within: takes the share that is done, after each token.
+    """
+    within(0.0)
     context = Context(model, prompts, pad=pad, room=settings.max_tokens)
     context.repeat(len(uniforms) // len(prompts))
     known = sorted(end for end in eos if end < context.logits.shape[-1])
@@ -108,6 +123,7 @@ def _sample_batch(
         drawing.draw(context.logits)
         if drawing.done:
             break
+        within(drawing.share)
         staying = drawing.leave()
         context.append(drawing.newest, keep=staying)
     return drawing.samples()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from alignkit.models.shared import SharedBase
-from alignkit.progress import Display
+from alignkit.progress import Display, counting
 from alignkit.registry import Registry
 from alignkit.run.folder import RunFolder
 from alignkit.stages.data import StageData
@@ -30,6 +31,7 @@ def make_context(
     plan: Plan, registry: Registry, run: RunFolder, display: Display, device: torch.device
 ) -> RunContext:
     """Make the parts of a run. Nothing is loaded before a stage needs it."""
-    base = SharedBase(plan.recipe.model, registry, device, display.note)
-    data = StageData(plan.data, run, base, registry.formats.items, display.note)
+    progress = partial(counting, display)
+    base = SharedBase(plan.recipe.model, registry, device, display.note, progress)
+    data = StageData(plan.data, run, base, registry.formats.items, display.note, progress)
     return RunContext(run, registry, base, data, display, plan.recipe.seed)

@@ -9,6 +9,7 @@ from alignkit.data.loading import Dataset, load
 from alignkit.errors import UserError
 from alignkit.models.shared import SharedBase
 from alignkit.objective import DataKind
+from alignkit.progress import ProgressOf, silent
 from alignkit.recipe import DataEntry
 from alignkit.registry import Format
 from alignkit.run.folder import RunFolder
@@ -18,7 +19,8 @@ from alignkit.run.folder import RunFolder
 class StageData:
     """The data of a run, by the names that its stages use.
 
-    entries: the recipe's, with paths that can be opened. formats: those of plugins.
+    entries: the recipe's, with paths that can be opened. formats: those of plugins. progress: shows how much
+    is read.
     """
 
     entries: Mapping[str, DataEntry]
@@ -26,6 +28,7 @@ class StageData:
     base: SharedBase
     formats: Mapping[str, Format]
     note: Callable[[str], None]
+    progress: ProgressOf = silent
 
     def load(
         self,
@@ -64,6 +67,7 @@ class StageData:
             formats=self.formats,
             where=where,
             prompts=prompts,
+            progress=self.progress(f"reading and tokenizing {name}"),
         )
         for line in dataset.report.lines():
             self.note(line)

@@ -18,7 +18,7 @@ from alignkit.rewards.scoring import Scorer, Scores
 from alignkit.rollouts import Rollouts
 from alignkit.signals import STEP_END
 from alignkit.training.drawing import DrawnSamples, RoundDrawer
-from alignkit.training.metrics import ACCEPTED, REWARDS
+from alignkit.training.metrics import ACCEPTED, REWARDS, SAMPLING_SECONDS
 from alignkit.training.preparing import accepted
 from alignkit.training.step_ends import step_end
 
@@ -220,7 +220,7 @@ def _metrics(samples: DrawnSamples, scores: Scores, seconds: float) -> dict[str,
         "rollouts/length": sum(lengths) / len(lengths),
         "rollouts/finished": sum(finished) / len(finished),
         "rollouts/abstained": 1 - scored / len(lengths),
-        "rollouts/seconds": seconds,
+        SAMPLING_SECONDS: seconds,
     }
 
 

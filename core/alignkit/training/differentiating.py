@@ -11,6 +11,7 @@ from alignkit.batch import Batch
 from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget
 from alignkit.objective import Loss, overrides, trained_signals
+from alignkit.progress import Progress
 from alignkit.recipe import Training
 from alignkit.training.averages import Averages
 from alignkit.training.batches import ObjectiveBatches, StepGroups, cut, join
@@ -79,11 +80,17 @@ def _differentiate_at_once(
 
 
 @torch.no_grad()
-def measure(batches: ObjectiveBatches, source: Source, settings: Training, step: int) -> Averages:
+def measure(
+    batches: ObjectiveBatches,
+    source: Source,
+    settings: Training,
+    step: int,
+    progress: Progress | None = None,
+) -> Averages:
     """Return the averages of an objective's loss and metrics over all groups of a source.
 
     step: the optimizer step before. An objective that sees whole steps, or arranges them, sees as many groups
-    at once as a step has.
+    at once as a step has. progress: counts groups.
     """
     averages, objective = Averages(), batches.objective
     places, size = list(range(len(source.groups))), len(source.groups)
@@ -92,9 +99,16 @@ def measure(batches: ObjectiveBatches, source: Source, settings: Training, step:
     for start in range(0, len(places), size):
         chosen = batches.choose(source, places[start : start + size], step)
         parts = chosen.parts(forward_budget(settings.micro_batch_tokens))
-        made = [batches.make(chosen, part) for part in parts]
+        made, done = [], start
+        for part in parts:
+            made.append(batches.make(chosen, part))
+            done += len(part)
+            if progress is not None and done < len(places):  # the loss is still to be computed
+                progress(done, len(places))
         for batch in [join(made)] if objective.scope == "step" else made:
             averages.add(losses_of(objective, batch))
+    if progress is not None and places:
+        progress(len(places), len(places))
     return averages
 
 

@@ -19,6 +19,7 @@ from alignkit.errors import UserError
 from alignkit.example import Example, Group, Text
 from alignkit.models.base import Base
 from alignkit.objective import DATA
+from alignkit.progress import ProgressOf, silent
 from alignkit.sampler import Drawn, Sampler, Sampling
 from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
@@ -71,10 +72,11 @@ class RoundDrawer:
         files: RolloutFiles,
         seed: int,
         batch_size: int,
+        progress: ProgressOf = silent,
     ) -> None:
         self.prompts, self.sampler, self.base, self.sampling = prompts, sampler, base, sampling
         self.sources, self.under, self.files = sources, under, files
-        self.seed, self.batch_size = seed, batch_size
+        self.seed, self.batch_size, self.progress = seed, batch_size, progress
 
     def first_round(self, number: int) -> DrawnSamples:
         """Return the samples of the prompts that batch `number` has where none is refused."""
@@ -162,7 +164,14 @@ class RoundDrawer:
         )
         column = self.under.get(role)
         read = prompts if column is None else [group.under(column) for group in prompts]
-        return draw(self.sampler, role, [group.prompt for group in read], settings, numbers=places)
+        return draw(
+            self.sampler,
+            role,
+            [group.prompt for group in read],
+            settings,
+            numbers=places,
+            progress=self.progress("sampling"),
+        )
 
     def _of_data(self, place: int, count: int) -> _Samples:
         """Return completions of the data."""

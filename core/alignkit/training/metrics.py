@@ -11,7 +11,7 @@ HELD_OUT = "held_out/"
 """What stands before a metric that was measured on held-out groups."""
 
 LOSS, OPTIMIZED_REWARD, REWARDS, ROLLOUTS = "loss", "rollouts/reward", "rewards/", "rollouts/"
-ACCEPTED = "rollouts/accepted"
+ACCEPTED, SAMPLING_SECONDS = "rollouts/accepted", "rollouts/seconds"
 LEARNING_RATE, GRAD_NORM = "learning_rate", "grad_norm"
 SPEED, MEMORY = "tokens_per_second", "memory_gb"
 
@@ -22,7 +22,7 @@ OF_A_TERM = {
     "rollouts/finished": Metric("finished", "share of completions", detail=True),
     "rollouts/abstained": Metric("without a score", "share of completions", detail=True),
     ACCEPTED: Metric("accepted", "share of prompts", detail=True),
-    "rollouts/seconds": Metric("time to sample", "seconds", detail=True),
+    SAMPLING_SECONDS: Metric("time to sample", "seconds", detail=True),
     "rollouts/sampler_difference": Metric(
         "difference between sampler and trainer", "nats per token", detail=True
     ),

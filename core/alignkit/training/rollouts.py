@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,14 @@ from alignkit.models.computing import compute_signals
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective, Prompts, overrides, sources_of, updates_per_batch
 from alignkit.observer import ObservedRollouts
-from alignkit.progress import Progress
+from alignkit.progress import Progress, ProgressOf, silent
 from alignkit.rewards.scoring import Scorer
 from alignkit.rollouts import Rollouts
 from alignkit.sampler import Sampler, Sampling
 from alignkit.signals import POLICY
 from alignkit.training.collecting import Collector
 from alignkit.training.drawing import RoundDrawer
-from alignkit.training.metrics import OPTIMIZED_REWARD
+from alignkit.training.metrics import OPTIMIZED_REWARD, SAMPLING_SECONDS
 from alignkit.training.preparing import prepare
 from alignkit.training.rollout_files import PreparedBatch, RolloutFiles, prepared_batch
 from alignkit.training.sources import require_free_names
@@ -59,10 +60,11 @@ class RolloutSource:
         batch_size: int,
         budget: int,
         note: Callable[[str], None],
+        progress: ProgressOf = silent,
     ) -> None:
         self.objective, self.roles = objective, roles
         self.budget, self.note, self.seed, self.batch_size = budget, note, seed, batch_size
-        self.files = RolloutFiles(folder)
+        self.files, self.progress = RolloutFiles(folder), progress
         if not issubclass(objective.data, Prompts):
             prompts = replace(prompts, groups=with_numbers_of_rows(prompts.examples, prompts.groups))
         require_free_names(objective, prompts.groups)
@@ -76,6 +78,7 @@ class RolloutSource:
             files=self.files,
             seed=seed,
             batch_size=batch_size,
+            progress=progress,
         )
         self.sources = tuple(sources_of(objective))
         self.absent = prompts.report.left_out
@@ -86,6 +89,7 @@ class RolloutSource:
         self.steps = 1
         self.number = -1
         self.batch: PreparedBatch | None = None
+        self.drawn_in: float | None = None
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -99,8 +103,13 @@ class RolloutSource:
     def begin(self, step: int) -> dict[str, float]:
         """Make the step's batch of rollouts, or read it from disk; return its metrics at its first step."""
         number, update = divmod(step, self.updates)
+        self.drawn_in = None
         if number != self.number:
-            self.number, self.batch = number, self.files.read_batch(number) or self._make(number)
+            began, found = time.perf_counter(), self.files.read_batch(number)
+            self.number, self.batch = number, found or self._make(number)
+            # of a batch that an earlier process made, it is known what sampling took, the most of it
+            earlier = self.batch.metrics.get(SAMPLING_SECONDS) if update == 0 else None
+            self.drawn_in = time.perf_counter() - began if found is None else earlier
             if update == 0:  # later steps have the state from their checkpoint
                 self.objective.state.replace(self.batch.state)
         return self._present.metrics if update == 0 else {}
@@ -173,7 +182,15 @@ class RolloutSource:
         entropy = self.objective.entropy
         functions = self.objective.over_vocabulary if overrides(self.objective, "prepare") else {}
         return rollouts.with_(
-            **compute_signals(self.roles, groups, names, self.budget, entropy=entropy, functions=functions)
+            **compute_signals(
+                self.roles,
+                groups,
+                names,
+                self.budget,
+                entropy=entropy,
+                functions=functions,
+                progress=self.progress("log-probabilities of the samples"),
+            )
         )
 
     def _compare(self, rollouts: Rollouts, number: int) -> float:

@@ -26,13 +26,15 @@ class Source(Protocol):
 
     names: the roles of those signals. steps_per_epoch: optimizer steps that use each example once. sources:
     from where the completions came, by name; empty for the data's own. absent: why columns that some rows
-    have are not there, by name.
+    have are not there, by name. drawn_in: seconds that the new samples of the present step took; None where
+    it has none.
     """
 
     names: tuple[str, ...]
     steps_per_epoch: int
     sources: tuple[str, ...]
     absent: Mapping[str, str]
+    drawn_in: float | None
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -68,6 +70,7 @@ class FixedSource:
     """Data that does not change: shuffled anew in each epoch, signals of frozen roles computed once."""
 
     sources = ()
+    drawn_in = None
 
     def __init__(
         self,

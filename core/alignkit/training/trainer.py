@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -14,11 +13,11 @@ from alignkit.errors import UserError
 from alignkit.models.roles import Roles
 from alignkit.objective import Objective
 from alignkit.optimizer import Optimizer
-from alignkit.progress import Display, Progress
+from alignkit.progress import Display, counting
 from alignkit.recipe import Training
 from alignkit.run.checkpoint import checkpoint_folder
 from alignkit.run.folder import StageFolder
-from alignkit.run.metrics import MetricsFile
+from alignkit.run.metrics import MetricsFile, read_metrics
 from alignkit.training.batches import ObjectiveBatches
 from alignkit.training.calling import begin_step, end_step
 from alignkit.training.differentiating import differentiate, measure, require_finite
@@ -27,37 +26,17 @@ from alignkit.training.interruption import Interrupted, sigterm_noted
 from alignkit.training.metrics import GRAD_NORM, HELD_OUT, MEMORY, SPEED, prefix_of
 from alignkit.training.observing import Observing
 from alignkit.training.optimization import StageOptimizer, learning_rates, make_optimizer
+from alignkit.training.previews import Previews
 from alignkit.training.resuming import Reached, TrainingState, resume_training, save_training
-from alignkit.training.sources import FixedSource, Source
+from alignkit.training.showing import Showing, draws_every, memory_gb
+from alignkit.training.terms import StepOutcome, TrainingTerm
+from alignkit.training.time_left import MEASURE, PREVIEW, SAVE, Schedule
 
 HALF_LOSS_SCALE = 1024.0
 """Keeps float16 gradients of activations above underflow; it is divided out with the weight."""
 
 Track = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
-
-
-@dataclass(frozen=True)
-class TrainingTerm:
-    """One objective of a stage, its weight in the sum, and where its groups come from.
-
-    held_out: groups that are measured and not trained on. baselines: numbers that stand beside the held-out
-    metrics, because they tell how good those are.
-    """
-
-    objective: Objective
-    weight: float
-    source: Source
-    held_out: FixedSource | None = None
-    baselines: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """What one optimizer step reports. tokens: those of the prefix trees that it trained on."""
-
-    metrics: dict[str, float]
-    tokens: int
 
 
 class Trainer:
@@ -77,6 +56,8 @@ class Trainer:
     parameters: dict[str, nn.Parameter]
     optimizer: StageOptimizer
     observing: Observing
+    showing: Showing
+    previews: Previews | None
     steps: int
     save_every: int
     updates: int
@@ -94,18 +75,21 @@ class Trainer:
         seed: int,
         optimizer: Optimizer,
         observing: Observing | None = None,
+        previews: Previews | None = None,
         track: Track = lambda step, values: None,
     ) -> None:
         self.roles, self.terms, self.settings = roles, terms, settings
         self.folder, self.display, self.track, self.seed = folder, display, track, seed
         self.parameters = roles.trainable()
         self.optimizer = make_optimizer(optimizer, self.parameters, settings)
-        self.observing = observing or Observing()
+        self.observing, self.previews = observing or Observing(), previews
         self.steps = settings.steps or math.ceil(settings.epochs * terms[0].source.steps_per_epoch)
         self.save_every = settings.save_every or max(10, self.steps // 10)
         self.updates = 0
         self.loss_scale = HALF_LOSS_SCALE if roles.base.dtype == torch.float16 else 1.0
         self.held_out = {}
+        held_out = [group for term in terms if term.held_out for group in term.held_out.groups]
+        self.showing = Showing(display, self._schedule, held_out)
 
     def run(self) -> dict[str, float]:
         """Train from the newest checkpoint, or from the start, to the end; return the last held-out metrics.
@@ -118,6 +102,9 @@ class Trainer:
         self.open()
         self.observing.begin(self.folder.name, self.steps, done, self._held_out_every)
         lines = MetricsFile(self.folder.metrics, done if resumed.unobserved is None else done - 1)
+        if self.previews is not None:
+            self._preview(lambda previews: previews.begin(done))
+        self.showing.begin(done, read_metrics(self.folder.metrics))
         with sigterm_noted() as interrupted:
             if resumed.unobserved is not None:
                 self._close_step(done, resumed.unobserved, lines, interrupted)
@@ -139,21 +126,24 @@ class Trainer:
     def open(self) -> None:
         """Compute what the sources need once, before the first step."""
         for term in self.terms:
-            term.source.open(self.steps, self._progress("reference"))
+            term.source.open(self.steps, counting(self.display, "reference"))
             if term.held_out is not None:
-                term.held_out.open(term.held_out.steps_per_epoch, self._progress("held-out reference"))
+                progress = counting(self.display, "held-out reference")
+                term.held_out.open(term.held_out.steps_per_epoch, progress)
 
     def step(self, number: int) -> StepOutcome:
         """Do optimizer step `number`, counted from 0.
 
         Raises UserError, before the weights change, where the loss or its gradient is not finite.
         """
-        tokens, counted, reported = 0, 0.0, {}
+        tokens, counted, waited, reported = 0, 0.0, 0.0, {}
         gradient = StepGradient(self.parameters, self.loss_scale)
         of_terms = []
         for term in self.terms:
             begin_step(term.objective, number, self.steps)
+            began = time.perf_counter()
             begun = term.source.begin(number)
+            waited += time.perf_counter() - began
             batches = self._batches(term.objective)
             chosen = batches.choose(term.source, term.source.indices(number), number)
             averages = differentiate(batches, chosen, gradient, self.settings.micro_batch_tokens, self.seed)
@@ -171,7 +161,7 @@ class Trainer:
         self.roles.follow(number + 1)
         for term, means in zip(self.terms, of_terms, strict=True):
             end_step(term.objective, means)
-        return StepOutcome({**reported, **rates, GRAD_NORM: norm}, tokens)
+        return StepOutcome({**reported, **rates, GRAD_NORM: norm}, tokens, waited)
 
     @torch.no_grad()
     def evaluate(self, step: int = 0) -> dict[str, float]:
@@ -184,7 +174,8 @@ class Trainer:
             for term in self.terms:
                 if term.held_out is None:
                     continue
-                averages = measure(self._batches(term.objective), term.held_out, self.settings, step)
+                batches, progress = self._batches(term.objective), counting(self.display, "held-out data")
+                averages = measure(batches, term.held_out, self.settings, step, progress)
                 prefix = prefix_of(term.objective, len(self.terms))
                 found |= {f"{prefix}{name}": value for name, value in averages.means().items()}
                 found |= term.baselines
@@ -198,6 +189,8 @@ class Trainer:
         began = time.perf_counter()
         outcome = self.step(number)
         seconds = time.perf_counter() - began
+        drawn = [took for term in self.terms if (took := term.source.drawn_in) is not None]
+        self.showing.took(seconds - outcome.waited, drawn)
         memory = memory_gb(self.roles.base.device)
         return {**outcome.metrics, SPEED: outcome.tokens / seconds, MEMORY: memory}
 
@@ -220,7 +213,9 @@ class Trainer:
             values = {**values, **self._measure(done - 1)}
         lines.write(done, values)
         self.track(done, values)
-        self.display.advance("train", done, done if stopped else self.steps, values)
+        self.showing.step(done, values, stopped=stopped)
+        if self.previews is not None and (stopped or done == self.steps or self.previews.is_due(done)):
+            self._preview(lambda previews: previews.draw(done))
         told = interrupted()
         if done % self.save_every == 0 or done == self.steps or stopped or told:
             self._save(Reached(done, self.held_out, self.updates))
@@ -228,8 +223,15 @@ class Trainer:
             raise Interrupted
 
     def _measure(self, step: int) -> dict[str, float]:
-        self.held_out = self.evaluate(step)
+        with self.showing.timing(MEASURE):
+            self.held_out = self.evaluate(step)
         return self.held_out
+
+    def _preview(self, show: Callable[[Previews], None]) -> None:
+        """Let the previews see the policy as it would be evaluated."""
+        if self.previews is not None:
+            with self.showing.timing(PREVIEW), self.roles.without_dropout(), self.optimizer.evaluating():
+                show(self.previews)
 
     def _update(self, number: int) -> None:
         self.optimizer.step(self.settings, number, self.steps)
@@ -260,8 +262,13 @@ class Trainer:
         every = self._held_out_every
         return self._has_held_out and (done == self.steps or (every is not None and done % every == 0))
 
-    def _progress(self, task: str) -> Progress:
-        return lambda done, total: self.display.advance(task, done, total, {})
+    @property
+    def _schedule(self) -> Schedule:
+        measure = (self._held_out_every or self.steps) if self._has_held_out else None
+        draw, preview = draws_every([term.objective for term in self.terms]), None
+        if self.previews is not None:
+            preview = self.previews.every
+        return Schedule(self.steps, draw, measure, self.save_every, preview)
 
     @property
     def _state(self) -> TrainingState:
@@ -271,7 +278,8 @@ class Trainer:
 
     def _save(self, reached: Reached) -> None:
         folder = self.folder.checkpoints
-        kept = save_training(folder, self._state, reached, self.settings.keep_checkpoints)
+        with self.showing.timing(SAVE):
+            kept = save_training(folder, self._state, reached, self.settings.keep_checkpoints)
         for term in self.terms:
             term.source.forget_before(kept)
         if reached.unobserved is None:
@@ -283,12 +291,3 @@ class Trainer:
             self.display.note(f"resuming after step {resumed.step} of {self.steps}")
         self.updates = resumed.updates
         return resumed
-
-
-def memory_gb(device: torch.device) -> float:
-    """Return the peak memory so far in GB: of the CUDA device, else of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

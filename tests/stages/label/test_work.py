@@ -40,7 +40,7 @@ def label(tmp_path):
         )
         context = SimpleNamespace(
             data=StageData(entries, RunFolder(tmp_path), base, {}, notes.append),  # type: ignore[arg-type]
-            display=SimpleNamespace(note=notes.append),
+            display=SimpleNamespace(note=notes.append, advance=lambda *counts: None),
             seed=0,
         )
         wanted = Label.model_validate({"label": "drawn", "by": "length", "max_length": 64})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from alignkit.data.checking import select
@@ -13,6 +14,7 @@ from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.export import DTYPE
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
+from alignkit.progress import Progress, counting
 from alignkit.recipe import Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.engine import make_engines
@@ -83,12 +85,13 @@ def _records(
         targets = (against, *targets)
     records = {}
     for number, target in enumerate(targets):
+        context.display.advance("evaluate", number, len(targets), {})
         file = folder.target(number)
         if not file.is_file():
             record = _sample(target, stage, context, dataset, served)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
         records[target.name] = json.loads(file.read_text(encoding="utf-8"))
-        context.display.advance("evaluate", number + 1, len(targets), {})
+    context.display.advance("evaluate", len(targets), len(targets), {})
     return records
 
 
@@ -111,12 +114,15 @@ def _sample(
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
         settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
+        progress = partial(counting, context.display)
+        ids = [group.prompt for group in prompts]
+        sampling = progress(f"sampling {target.name}")
         if served is None:
-            drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
+            drawn = draw(sampler, "policy", ids, settings, progress=sampling)
         else:
             with served.policy(target.stage) as merged:
                 other = make_sampler(context.registry, wanted.sampler, merged, wanted.weights)
-                drawn = draw(other, "policy", [group.prompt for group in prompts], settings)
+                drawn = draw(other, "policy", ids, settings, progress=sampling)
                 del other
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
@@ -128,12 +134,14 @@ def _sample(
             sampler,
             seed=context.seed,
             budget=forward_budget(),
+            progress=progress,
         )
         if target.best_of > 1:
-            chooser = Scorer(chosen_by, models=models, engines=engines)
+            chooser = Scorer(chosen_by, models=models, engines=engines, progress=progress)
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
-        scores = Scorer(stage.rewards, models=models, engines=engines)(examples, groups).each
-        ratios = _log_ratios(target, stage, roles, groups, served)
+        scorer = Scorer(stage.rewards, models=models, engines=engines, progress=progress)
+        scores = scorer(examples, groups).each
+        ratios = _log_ratios(target, stage, roles, groups, served, progress("log-probabilities"))
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
@@ -165,6 +173,7 @@ def _log_ratios(
     roles: Roles,
     groups: Sequence[Group],
     served: ServedModels | None,
+    progress: Progress,
 ) -> list[list[float]]:
     """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
 
@@ -176,8 +185,9 @@ def _log_ratios(
     if target.stage == stage.settings.against:
         return [[0.0] * len(group.completions) for group in groups]
     if served is not None:
-        return served.log_ratios(target.stage, stage.settings.against, groups)
-    found = compute_signals(roles, groups, ["policy", "reference"], forward_budget())
+        return served.log_ratios(target.stage, stage.settings.against, groups, progress)
+    names = ["policy", "reference"]
+    found = compute_signals(roles, groups, names, forward_budget(), progress=progress)
     ratios = (found["logps"] - found["reference_logps"]).sum(-1)  # (N,)
     return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]
 

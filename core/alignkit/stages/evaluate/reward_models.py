@@ -14,6 +14,7 @@ from alignkit.example import Group
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.export import DTYPE
 from alignkit.objective import Preferences
+from alignkit.progress import Progress, counting
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
@@ -32,7 +33,8 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
     targets, curves = {}, {}
     served = ServedModels(context, folder) if wanted.as_ == MERGED else None
     for target in wanted.evaluate:
-        scores = _scores(target.stage, dataset.groups, context, served)
+        progress = counting(context.display, f"scoring by {target.name}")
+        scores = _scores(target.stage, dataset.groups, context, served, progress)
         of_groups = [part.tolist() for part in scores.split(sizes)]
         targets[target.name], curves[target.name] = assess_reward_model(
             dataset.groups, of_groups, context.seed
@@ -53,11 +55,15 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
 
 
 def _scores(
-    stage: str, groups: Sequence[Group], context: RunContext, served: ServedModels | None
+    stage: str,
+    groups: Sequence[Group],
+    context: RunContext,
+    served: ServedModels | None,
+    progress: Progress,
 ) -> torch.Tensor:
     """Return a reward model's score of each completion, (N,): as trained, or as it is served."""
     if served is not None:
         return torch.stack(served_scores(served.place(stage), groups, getattr(torch, DTYPE)))
     with context.base.roles(context.seed) as roles:
         roles.add("reward", trainable=False, start=context.run.start(stage))
-        return compute_signals(roles, groups, ["reward"], forward_budget())["scores"]
+        return compute_signals(roles, groups, ["reward"], forward_budget(), progress=progress)["scores"]

@@ -17,6 +17,7 @@ from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.export import DTYPE, export_merged
 from alignkit.models.memory import bytes_free
 from alignkit.models.roles import Roles
+from alignkit.progress import Progress
 from alignkit.recipe import BASE
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
@@ -64,12 +65,14 @@ class ServedModels:
         del base, roles
         free_memory()
 
-    def log_ratios(self, stage: str, against: str, groups: Sequence[Group]) -> list[list[float]]:
+    def log_ratios(
+        self, stage: str, against: str, groups: Sequence[Group], progress: Progress
+    ) -> list[list[float]]:
         """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
 
         π and π' are the merged models of `stage` and `against`, which are loaded one after the other.
         """
-        ours, theirs = (self._logps(name, groups) for name in (stage, against))
+        ours, theirs = (self._logps(name, groups, progress) for name in (stage, against))
         sizes = [len(group.completions) for group in groups]
         return [part.tolist() for part in (ours - theirs).split(sizes)]
 
@@ -77,9 +80,10 @@ class ServedModels:
         """Delete the models."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _logps(self, stage: str, groups: Sequence[Group]) -> torch.Tensor:
+    def _logps(self, stage: str, groups: Sequence[Group], progress: Progress) -> torch.Tensor:
         with self.policy(stage) as roles:
-            return compute_signals(roles, groups, ["policy"], forward_budget())["logps"].sum(-1)  # (N,)
+            found = compute_signals(roles, groups, ["policy"], forward_budget(), progress=progress)
+            return found["logps"].sum(-1)  # (N,)
 
     def _require_room(self, device: torch.device) -> None:
         base = self.context.base.base

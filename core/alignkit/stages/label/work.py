@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from alignkit.data.loading import Dataset
 from alignkit.errors import UserError
 from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
+from alignkit.progress import counting
 from alignkit.reward import Engine
 from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
@@ -61,19 +63,27 @@ def work_on_label(stage: PlannedLabel, context: RunContext, folder: StageFolder)
 
 def _score(stage: PlannedLabel, context: RunContext, dataset: Dataset) -> Scores:
     """Score the completions; the base is loaded only where a reward is a model or uses a role."""
+    progress = partial(counting, context.display)
     if not stage.uses_roles and not any(reward.is_model for reward in stage.rewards):
-        return Scorer(stage.rewards)(dataset.examples, dataset.groups)
+        return Scorer(stage.rewards, progress=progress)(dataset.examples, dataset.groups)
     with context.base.roles(context.seed) as roles:
         models = RewardModels(roles, context.run, forward_budget())
         engines = _engines(stage, context, roles) if stage.uses_roles else {}
-        return Scorer(stage.rewards, models=models, engines=engines)(dataset.examples, dataset.groups)
+        scorer = Scorer(stage.rewards, models=models, engines=engines, progress=progress)
+        return scorer(dataset.examples, dataset.groups)
 
 
 def _engines(stage: PlannedLabel, context: RunContext, roles: Roles) -> Mapping[str, Engine]:
     """Return the engine of each reward that uses one."""
     sampler = make_sampler(context.registry, SAMPLER, roles)
     return make_engines(
-        stage.rewards, roles, context.run, sampler, seed=context.seed, budget=forward_budget()
+        stage.rewards,
+        roles,
+        context.run,
+        sampler,
+        seed=context.seed,
+        budget=forward_budget(),
+        progress=partial(counting, context.display),
     )
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from alignkit.objective import Prompts
+from alignkit.progress import counting
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.sampling.checking import draw
@@ -30,7 +31,7 @@ def work_on_sample(stage: PlannedSample, context: RunContext, folder: StageFolde
             "policy",
             [group.prompt for group in dataset.groups],
             wanted.sampling(wanted.per_prompt, context.seed, wanted.batch_size),
-            progress=lambda done, total: display.advance("sample", done, total, {}),
+            progress=counting(display, "sampling"),
         )
     examples, _ = decode(context.base.base, dataset.examples, dataset.groups, drawn)
     lines = [json.dumps(as_row(example), ensure_ascii=False, default=str) for example in examples]

@@ -39,7 +39,7 @@ from alignkit.stages.train.demands import (
 from alignkit.stages.train.lookup import find_observers, find_optimizer, require_rates
 from alignkit.training.metrics import metrics_of
 
-WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every"}
+WITHOUT_EFFECT = {"trackers", "keep_checkpoints", "save_every", "preview_every", "previews"}
 """Settings on which the result does not depend."""
 USUAL_OPTIMIZER = "adamw"
 """The optimizer that the line of a stage does not name."""

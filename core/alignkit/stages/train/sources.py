@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 from alignkit.data.loading import Dataset
 from alignkit.models.computing import forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import OnlineObjective
+from alignkit.progress import counting
 from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
@@ -26,6 +27,7 @@ class StageSources:
     def __init__(self, stage: PlannedTrain, context: RunContext, folder: StageFolder, roles: Roles) -> None:
         self.stage, self.context, self.folder, self.roles = stage, context, folder, roles
         self.budget = forward_budget(stage.settings.micro_batch_tokens)
+        self.progress = partial(counting, context.display)
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -44,9 +46,16 @@ class StageSources:
             self.sampler,
             seed=self.context.seed,
             budget=self.budget,
+            progress=self.progress,
         )
-        text = self.roles.base.text
-        return Scorer(self.stage.rewards, self.stage.watch, models, engines=engines, text=text)
+        return Scorer(
+            self.stage.rewards,
+            self.stage.watch,
+            models,
+            engines=engines,
+            text=self.roles.base.text,
+            progress=self.progress,
+        )
 
     def of(self, number: int, dataset: Dataset) -> Source:
         """Make the source of objective `number` from its data."""
@@ -73,6 +82,7 @@ class StageSources:
             batch_size=wanted.batch_size,
             budget=self.budget,
             note=self.context.display.note,
+            progress=self.progress,
         )
 
     def _fixed(self, number: int, dataset: Dataset, name: str) -> FixedSource:

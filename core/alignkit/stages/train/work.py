@@ -15,13 +15,15 @@ from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
 from alignkit.stages.quantization_cost import tell_quantization_cost
 from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTerm, PlannedTrain
+from alignkit.stages.train.previews import make_previews
 from alignkit.stages.train.roles import make_roles, save_trained
 from alignkit.stages.train.sources import StageSources
 from alignkit.stages.train.tracking import tracking
 from alignkit.training.observing import Observing
 from alignkit.training.rollouts import RolloutSource
 from alignkit.training.sources import Source
-from alignkit.training.trainer import Trainer, TrainingTerm
+from alignkit.training.terms import TrainingTerm
+from alignkit.training.trainer import Trainer
 
 
 def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def work_on_train(stage: PlannedTrain, context: RunContext, folder: StageFolder)
             seed=context.seed,
             optimizer=stage.optimizer,
             observing=Observing(stage.observers, stage.line),
+            previews=make_previews(stage, context, folder, roles, *data[0]),
             track=track,
         )
         held_out_metrics = trainer.run()

@@ -1,4 +1,4 @@
-"""What a run shows: tables of measures."""
+"""Tables of measures on a console, and how long the stages took."""
 
 import io
 import re
@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from alignkit.display import TerminalDisplay
+from alignkit.display.tables import durations, plain
 
 TARGETS = {
     name: {
@@ -50,3 +51,20 @@ def test_a_measure_that_a_target_lacks_or_that_is_of_nothing_is_left_empty():
     kl, length = places[0]
     assert places[1:] == [[kl], [length]]
     assert "None" not in "".join(lines)
+
+
+def test_names_are_shown_as_they_are_whatever_markup_they_look_like():
+    value = {"mean": 1.0, "low": None, "high": None, "count": 2}
+    text = shown({"[/b] :smile:": {"[red]kl": value}}, 80)
+    assert "[/b] :smile:" in text
+    assert "[red]kl" in text
+
+
+def test_escape_sequences_do_not_reach_the_console():
+    assert plain("a\x1b[31m b\r\x9bc\nd") == "a\ufffd[31m b\ufffd\ufffdc\nd"
+
+
+def test_each_stage_has_its_time_and_a_skipped_one_says_so():
+    assert durations({"sft": 75.2, "judge": None, "ppo": 3720.0}) == (
+        "  sft       1 min 15 s\n  judge     skipped\n  ppo       1 h 02 min\n  together  1 h 03 min"
+    )
