@@ -53,7 +53,7 @@ class PlannedStage(ABC, Generic[Settings]):
     @property
     def effective_settings(self) -> dict[str, Any]:
         """Return the settings that the result depends on, as plain values, but for the seed."""
-        return self.settings.model_dump(mode="json", exclude={"seed"})
+        return self.settings.model_dump(mode="json", exclude={"seed", "seeds"})
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
