@@ -190,6 +190,9 @@ class Evaluate(Drawing):
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     batch_size: int = Field(default=64, ge=1, description="prompts computed together")
     seed: Seed = None
+    show: int = Field(
+        default=3, ge=0, description="number of prompts, the first ones, whose answers are shown at the end"
+    )
     seeds: Annotated[dict[str, Seeds], BeforeValidator(counted)] = Field(
         default={},
         description="number of seeds of stages that are measured, as {NAME: number}; NAME then stands for "

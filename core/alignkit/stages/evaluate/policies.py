@@ -12,7 +12,6 @@ from alignkit.example import Example, Group, text_of
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
-from alignkit.recipe import Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
@@ -24,7 +23,9 @@ from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedEvaluation
+from alignkit.stages.evaluate.rows import Contestant
 from alignkit.stages.evaluate.table import Record, make_table, means_of, measures_of
+from alignkit.stages.evaluate.telling import answers, verdicts
 
 
 def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: StageFolder) -> dict[str, Any]:
@@ -40,9 +41,9 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
             "min_tokens is set), so no divergence can be estimated from them"
         )
     records = _records(stage, context, dataset, folder)
-    lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
+    lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(stage, dataset.examples, records)]
     write_text(folder.samples, "".join(f"{line}\n" for line in lines))
-    targets = make_table(stage, [example.prompt for example in dataset.examples], records, context)
+    table = make_table(stage, [example.prompt for example in dataset.examples], records, context)
     found = {
         "kind": "policies",
         "on": wanted.on,
@@ -51,39 +52,40 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
         "per_prompt": wanted.per_prompt,
         "rewards": [reward.name for reward in stage.rewards],
         "measures": {name: metric.to_dict() for name, metric in measures_of(stage, context).items()},
-        "targets": targets,
+        **table.to_dict(),
     }
     write_text(folder.evaluation, json.dumps(found, indent=2) + "\n")
-    context.display.table(targets)
-    return {"targets": means_of(targets)}
+    context.display.table(table.labelled(stage.rows))
+    for line in (*verdicts(stage, table), *answers(stage, dataset.examples, records)):
+        context.display.note(line)
+    return {"targets": means_of(table.targets)}
 
 
 def _records(
     stage: PlannedEvaluation, context: RunContext, dataset: Dataset, folder: StageFolder
 ) -> dict[str, Record]:
-    """Draw samples of each target; a killed evaluation goes on with the targets that are not done."""
-    wanted = stage.settings
-    against = Target(stage=wanted.against)
-    targets = wanted.evaluate
-    if against.name not in stage.best:
-        targets = (against, *targets)
+    """Draw samples of each contestant; a killed evaluation goes on with those that are not done."""
+    contestants = [contestant for row in stage.rows for contestant in row.contestants]
     records = {}
-    for number, target in enumerate(targets):
+    for number, contestant in enumerate(contestants):
         file = folder.target(number)
         if not file.is_file():
-            record = _sample(target, stage, context, dataset)
+            record = _sample(contestant, stage, context, dataset)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
-        records[target.name] = json.loads(file.read_text(encoding="utf-8"))
-        context.display.advance("evaluate", number + 1, len(targets), {})
+        records[contestant.name] = json.loads(file.read_text(encoding="utf-8"))
+        context.display.advance("evaluate", number + 1, len(contestants), {})
     return records
 
 
-def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, dataset: Dataset) -> Record:
-    """Return a target's completions of every prompt, with their scores and log-ratios, as plain values."""
+def _sample(
+    contestant: Contestant, stage: PlannedEvaluation, context: RunContext, dataset: Dataset
+) -> Record:
+    """Return a contestant's completions of every prompt, their scores and log-ratios, as plain values."""
     wanted, run, prompts = stage.settings, context.run, dataset.groups
+    target, against = contestant.target, contestant.against
     with context.base.roles(context.seed) as roles:
         roles.add("policy", trainable=False, start=run.start(target.stage))
-        roles.add("reference", trainable=False, start=run.start(wanted.against))
+        roles.add("reference", trainable=False, start=run.start(against))
         models = RewardModels(roles, run, forward_budget())
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
@@ -91,7 +93,7 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
         drawn = draw(sampler, "policy", [group.prompt for group in prompts], settings)
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
-        chosen_by = stage.best.get(target.name, ())
+        chosen_by = stage.best[contestant.name]
         engines = make_engines(
             (*chosen_by, *stage.rewards),
             roles,
@@ -104,7 +106,7 @@ def _sample(target: Target, stage: PlannedEvaluation, context: RunContext, datas
             chooser = Scorer(chosen_by, models=models, engines=engines)
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
         scores = Scorer(stage.rewards, models=models, engines=engines)(examples, groups).each
-        same = target.stage == wanted.against
+        same = target.stage == against
         ratios = _log_ratios(roles, groups, same=same) if wanted.whole else [[] for _ in groups]
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
@@ -143,15 +145,21 @@ def _log_ratios(roles: Roles, groups: Sequence[Group], *, same: bool) -> list[li
     return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]
 
 
-def _side_by_side(examples: Sequence[Example], records: dict[str, Record]) -> list[dict[str, Any]]:
-    """Return one line per prompt: the completions of each target, and their scores."""
+def _side_by_side(
+    stage: PlannedEvaluation, examples: Sequence[Example], records: dict[str, Record]
+) -> list[dict[str, Any]]:
+    """Return one line per prompt: the completions of each target, and their scores.
+
+    Of a target with seeds they are those of the first seed.
+    """
+    first = {row.name: records[row.contestants[0].name] for row in stage.rows}
     return [
         {
             "prompt": example.prompt,
-            "completions": {name: record["texts"][place] for name, record in records.items()},
+            "completions": {name: record["texts"][place] for name, record in first.items()},
             "scores": {
                 name: {reward: values[place] for reward, values in record["scores"].items()}
-                for name, record in records.items()
+                for name, record in first.items()
             },
         }
         for place, example in enumerate(examples)

@@ -159,13 +159,8 @@ class PlannedTrain(PlannedStage[Train]):
 
         Optimizer and observers are there with all their options.
         """
-        left_out = {
-            "train",
-            "seed",
-            "seeds",
-            *WITHOUT_EFFECT,
-            *({"held_out"} if self.held_out is not None else ()),
-        }
+        entry = {"held_out"} if self.held_out is not None else set()
+        left_out = {"train", *self.without_effect, *WITHOUT_EFFECT, *entry}
         return {
             **self.settings.model_dump(mode="json", exclude=left_out),
             "optimizer": {self.optimizer.name: self.optimizer.model_dump(mode="json")},
