@@ -143,7 +143,11 @@ def test_an_evaluation_of_policies_has_each_reward_win_rates_and_measures(made):
     }
     assert list(found["targets"]) == TARGETS
     for name, row in found["targets"].items():
-        won = [] if name == "ppo" else ["win_rate/letters", "win_rate/judge"]
+        won = (
+            []
+            if name == "ppo"
+            else [f"{kind}/{by}" for kind in ("gain", "win_rate") for by in ("letters", "judge")]
+        )
         assert sorted(row) == sorted(["letters", "judge", *won, *MEASURES])
         assert all(
             value["low"] <= value["mean"] <= value["high"]

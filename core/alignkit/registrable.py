@@ -12,7 +12,7 @@ from alignkit.errors import UserError, nearest
 from alignkit.measure import Metric
 from alignkit.objective import DataKind, Objective, OnlineObjective, Prompts, roles_of
 from alignkit.recipe.named import Named
-from alignkit.recipe.verbs import RewardTerm, Term
+from alignkit.recipe.terms import RewardTerm, Term
 from alignkit.reward import Reward
 from alignkit.signals import KINDS, Role
 

@@ -15,6 +15,7 @@ from alignkit.evaluation.statistics import (
     bootstrap_ratio,
     calibration,
     calibration_error,
+    over_seeds,
     spearman,
     win_rate,
 )
@@ -64,6 +65,79 @@ def test_one_seed_gives_one_interval(rng):
     values = [rng.random() for _ in range(20)]
     assert bootstrap(values, seed=5) == bootstrap(values, seed=5)
     assert bootstrap(values, seed=5) != bootstrap(values, seed=6)
+
+
+STUDENT = {1: 12.7062, 2: 4.3027, 4: 2.7764}
+"""The 97.5 % points of Student's t by its degrees of freedom, from a printed table."""
+
+
+def test_one_seed_has_the_interval_over_prompts(rng):
+    values = [rng.random() for _ in range(20)]
+    assert over_seeds([values], seed=5) == bootstrap(values, seed=5)
+    assert over_seeds([[None, *values]], seed=5) == bootstrap(values, seed=5)
+
+
+def test_seeds_that_agree_add_nothing(rng):
+    values = [rng.random() for _ in range(20)]
+    found, alone = over_seeds([values] * 3, seed=5), bootstrap(values, seed=5)
+    assert (found.mean, found.low, found.high) == pytest.approx((alone.mean, alone.low, alone.high))
+    assert found.count == 20
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_seeds_alone_have_students_interval(count):
+    # The mean of 1 … n is (n + 1)/2, and their variance n(n + 1)/12. Prompts do not differ.
+    found = over_seeds([[float(number)] * 4 for number in range(1, count + 1)])
+    half = STUDENT[count - 1] * math.sqrt((count + 1) / 12)
+    assert found.mean == (count + 1) / 2
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half), rel=1e-4)
+
+
+def test_the_distances_over_prompts_and_over_seeds_add_up_as_squares():
+    # The prompts' means are 1 and 2, and their interval (1, 2). The seeds' are ½ and 2½, with variance 2.
+    found = over_seeds([[0.0, 1.0], [2.0, 3.0]])
+    half = math.sqrt(0.5**2 + STUDENT[1] ** 2 * 2 / 2)
+    assert (found.mean, found.low, found.high) == pytest.approx((1.5, 1.5 - half, 1.5 + half), rel=1e-4)
+
+
+def test_the_noise_of_single_samples_is_counted_once():
+    # The means of prompts and of seeds are both 2 and 0, so the rest is ±1 everywhere: its variance in the
+    # mean is (4 · 1²) ÷ (1 · 1) ÷ 4 = 1, which is contained in the distance over prompts already.
+    found = over_seeds([[4.0, 0.0], [0.0, 0.0]])
+    half = math.sqrt(1**2 + STUDENT[1] ** 2 * 2 / 2 - 1.95996**2 * 1)
+    assert (found.low, found.high) == pytest.approx((1 - half, 1 + half), rel=1e-4)
+
+
+def test_what_one_seed_has_no_value_of_counts_by_the_others():
+    found = over_seeds([[1.0, None, None], [3.0, 5.0, None]])
+    assert (found.mean, found.count) == ((2 + 5) / 2, 2)
+    unknown = over_seeds([[1.0, 2.0], [None, None]])
+    assert unknown.mean == 1.5
+    assert math.isnan(unknown.low)
+    assert over_seeds([[None], [None]]).count == 0
+
+
+def share_covered(generator, *, prompts, seeds, noise, trials=300):
+    """How often the interval of 3 seeds and 40 prompts holds the true mean 0, of known deviations."""
+    covered = 0
+    for number in range(trials):
+        of_prompts, of_seeds = generator.normal(0, prompts, 40), generator.normal(0, seeds, (3, 1))
+        values = of_prompts + of_seeds + generator.normal(0, noise, (3, 40))
+        found = over_seeds(values.tolist(), seed=number, draws=150)
+        covered += found.low <= 0 <= found.high
+    return covered / trials
+
+
+@pytest.mark.parametrize(
+    ("prompts", "seeds", "noise"), [(0.3, 0.05, 0.3), (0.3, 0.2, 0.3), (0.3, 1.0, 0.3), (0.0, 0.1, 0.3)]
+)
+def test_three_seeds_cover_the_true_mean_about_as_often_as_the_level(prompts, seeds, noise):
+    found = share_covered(np.random.default_rng(0), prompts=prompts, seeds=seeds, noise=noise)
+    assert 0.93 <= found <= 0.99
+
+
+def test_seeds_without_a_difference_are_covered_too_often_and_never_too_seldom():
+    assert share_covered(np.random.default_rng(0), prompts=0.3, seeds=0.0, noise=0.3) >= 0.95
 
 
 def test_a_win_counts_one_a_tie_half_and_a_loss_nothing():

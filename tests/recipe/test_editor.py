@@ -26,6 +26,9 @@ GOOD = [
     {"evaluate": "base", "on": "x"},
     {"evaluate": ["base", {"base": {"best_of": 2, "by": ["length"]}}], "on": "x", "by": ["kl", "length"]},
     {"evaluate": {"base": {"best_of": 2, "by": {"length": {"weight": 2}}}}, "on": "x"},
+    {"train": "dpo", "on": "x", "seeds": 3},
+    {"seeds": 2, "stages": {"a": {"train": "sft", "on": "x"}, "b": {"evaluate": "a", "on": "x"}}},
+    {"repeat": 2, "seeds": 2, "stages": {"a": {"sample": "base", "on": "x"}}},
     {"repeat": 2, "first": {"a": "base"}, "stages": {"a": {"train": "sft", "on": "x", "start": "a"}}},
 ]
 BAD = [
@@ -43,6 +46,9 @@ BAD = [
     {"sample": "base", "on": "x", "weights": "fast"},
     {"evaluate": {"base": {"bestof": 2}}, "on": "x"},
     {"repeat": 0, "stages": {"a": {"train": "sft", "on": "x"}}},
+    {"stages": {"a": {"train": "sft", "on": "x"}}},
+    {"train": "dpo", "on": "x", "seeds": 0},
+    {"evaluate": "base", "on": "x", "seeds": 2},
     {"repeat": 2, "stages": {"a": {"trian": "sft", "on": "x"}}},
 ]
 

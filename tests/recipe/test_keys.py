@@ -40,7 +40,7 @@ def test_every_key_of_a_recipe_is_listed_with_its_description(registry):
         "stages.<sample>.top_k",
         "stages.<evaluate>.evaluate.<stage>.by.<reward>.standardize",
         "stages.<label>.by.length.unit",
-        "stages.<repeat>.stages.<label>.noise",
+        "stages.<block>.stages.<label>.noise",
     } <= keys.keys()
     assert not [path for path, key in keys.items() if not key.description]
 
@@ -59,7 +59,7 @@ def test_every_key_of_a_recipe_is_listed_with_its_description(registry):
         ("stages.any.on", ["stages.<train>.on", "stages.<sample>.on", "stages.<evaluate>.on"]),
         ("stages.sample.on", ["stages.<sample>.on"]),
         ("stages.train.train", ["stages.<train>.train"]),
-        ("stages.rounds.stages.dpo.steps", ["stages.<repeat>.stages.<train>.steps"]),
+        ("stages.rounds.stages.dpo.steps", ["stages.<block>.stages.<train>.steps"]),
     ],
 )
 def test_a_path_finds_its_key_whatever_the_names_of_stages_and_data(registry, path, found):
@@ -87,7 +87,16 @@ def test_an_unknown_key_is_refused_with_the_nearest(registry, path, words):
 
 def test_keys_that_stand_in_several_places_are_listed_in_one(registry):
     (train,) = find_keys("stages.train", registry)
-    assert [key.name for key in train.keys] == ["train", "on", "start", "roles", "reward", "watch", "seed"]
+    assert [key.name for key in train.keys] == [
+        "train",
+        "on",
+        "start",
+        "roles",
+        "reward",
+        "watch",
+        "seed",
+        "seeds",
+    ]
     assert train.listed_at == "training"
     assert "learning_rate" in {key.name for key in train.further}
     (sampling,) = find_keys("training.sampling", registry)

@@ -193,7 +193,7 @@ def changed(**more):
         (changed(stages={}), "stages.loop.stages", "at least 1 item"),
         (changed(first=["policy"]), "stages.loop.first", "found ['policy']"),
         (changed(first={"polcy": "base"}), "stages.loop.first", "no stage 'polcy'\nDid you mean 'policy'"),
-        (changed(rounds=3), "stages.loop.rounds", "Known: first, repeat, stages."),
+        (changed(rounds=3), "stages.loop.rounds", "Known: first, repeat, seeds, stages."),
         ({"policy-1": {"train": "sft", "on": "prompts"}, **changed()}, "stages.loop", "'policy-1'"),
         ({**changed(), "policy-1": {"train": "sft", "on": "prompts"}}, "stages.policy-1", "'policy-1'"),
         (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import permutations
-from typing import Any
 
-from alignkit.evaluation.statistics import bootstrap, calibration, calibration_error, spearman
+from alignkit.evaluation.statistics import calibration, calibration_error, over_seeds, spearman
 from alignkit.example import Group
 from alignkit.measure import Metric
 
@@ -20,37 +20,61 @@ MEASURES = {
 }
 
 
-def assess_reward_model(
-    groups: Sequence[Group], scores: Sequence[Sequence[float]], seed: int
-) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """Return a reward model's line of the table, and its calibration curve.
+@dataclass(frozen=True)
+class Assessment:
+    """What a reward model's scores say of ranked completions.
 
-    scores: those of each group's completions. accuracy: the share of pairs in which the preferred completion
-    has the higher score; equal scores count half, and each prompt counts once. length_only_accuracy: the same
-    for preferring the longer completion. calibration_error: the model says σ(r_i − r_j) of the side that it
-    prefers. length_correlation: Spearman's, of score and length in tokens, each relative to its prompt's
-    mean.
+    accuracy: for each prompt the share of pairs in which the preferred completion has the higher score; equal
+    scores count half. length_only: the same for preferring the longer completion. said, right: for each pair
+    the probability σ(r_i − r_j) of the side that the model prefers, and whether it is the preferred one.
+    gaps, lengths: score and length in tokens of each completion, relative to its prompt's mean.
     """
-    accuracy, length_only, said, right = [], [], [], []
-    gaps, lengths = [], []
+
+    accuracy: list[float | None]
+    length_only: list[float | None]
+    said: list[float]
+    right: list[float]
+    gaps: list[float]
+    lengths: list[float]
+
+
+def assess_reward_model(groups: Sequence[Group], scores: Sequence[Sequence[float]]) -> Assessment:
+    """Compare scores with ranks. scores: those of each group's completions."""
+    found = Assessment([], [], [], [], [], [])
     for group, values in zip(groups, scores, strict=True):
         size = [len(completion) for completion in group.completions]
         pairs = _ordered_pairs(group)
         wins = [_wins(values[i], values[j]) for i, j in pairs]
-        accuracy.append(sum(wins) / len(wins) if wins else None)
-        length_only.append(length_only_accuracy([group]))
-        said += [1 / (1 + math.exp(-abs(values[i] - values[j]))) for i, j in pairs]
-        right += wins
-        gaps += [value - sum(values) / len(values) for value in values]
-        lengths += [length - sum(size) / len(size) for length in size]
-    bins = calibration(said, right)
-    table = {
-        ACCURACY: bootstrap(accuracy, seed=seed).to_dict(),
-        LENGTH_ONLY: bootstrap(length_only, seed=seed).to_dict(),
-        "calibration_error": _number(calibration_error(bins), len(said)),
-        "length_correlation": _number(spearman(gaps, lengths), len(gaps)),
+        found.accuracy.append(sum(wins) / len(wins) if wins else None)
+        found.length_only.append(length_only_accuracy([group]))
+        found.said.extend(1 / (1 + math.exp(-abs(values[i] - values[j]))) for i, j in pairs)
+        found.right.extend(wins)
+        found.gaps.extend(value - sum(values) / len(values) for value in values)
+        found.lengths.extend(length - sum(size) / len(size) for length in size)
+    return found
+
+
+def table_row(seeds: Sequence[Assessment], seed: int) -> dict[str, dict[str, float | int | None]]:
+    """Return a reward model's line of the table; of a model with several seeds the means over them.
+
+    seed: that of the bootstrap. Accuracies have intervals, and each prompt counts once. The correlation is
+    Spearman's, of score and length. Correlation and calibration error have no interval.
+    """
+    errors = [calibration_error(calibration(one.said, one.right)) for one in seeds]
+    correlations = [spearman(one.gaps, one.lengths) for one in seeds]
+    return {
+        ACCURACY: over_seeds([one.accuracy for one in seeds], seed=seed).to_dict(),
+        LENGTH_ONLY: over_seeds([one.length_only for one in seeds], seed=seed).to_dict(),
+        "calibration_error": _number(errors, len(seeds[0].said)),
+        "length_correlation": _number(correlations, len(seeds[0].gaps)),
     }
-    return table, [{"predicted": b.predicted, "observed": b.observed, "count": b.count} for b in bins]
+
+
+def calibration_curve(seeds: Sequence[Assessment]) -> list[dict[str, float]]:
+    """Return the calibration curve of a reward model, over the pairs of all its seeds."""
+    said = [value for one in seeds for value in one.said]
+    right = [value for one in seeds for value in one.right]
+    return [asdict(part) for part in calibration(said, right)]
 
 
 def length_only_accuracy(groups: Sequence[Group]) -> float | None:
@@ -77,6 +101,8 @@ def _wins(better: float, worse: float) -> float:
     return 1.0 if better > worse else 0.5 if better == worse else 0.0
 
 
-def _number(value: float | None, count: int) -> dict[str, float | int | None]:
-    """Write a number without an interval in the form of one with an interval."""
-    return {"mean": value, "low": None, "high": None, "count": count}
+def _number(values: Sequence[float | None], count: int) -> dict[str, float | int | None]:
+    """Write the mean of numbers without an interval in the form of one with an interval."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    mean = sum(known) / len(known) if known else None
+    return {"mean": mean, "low": None, "high": None, "count": count}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -67,6 +68,72 @@ def bootstrap_ratio(
     ratios = values[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(values.sum() / sizes.sum()), float(low), float(high), count)
+
+
+def over_seeds(
+    columns: Sequence[Sequence[float | None]], *, seed: int = 0, draws: int = 2000, level: float = 0.95
+) -> Interval:
+    """Return the mean over prompts and training seeds, with its interval over both.
+
+    columns: for each training seed one number per prompt, of the same prompts in the same order. One seed
+    alone gets the interval over prompts, see `bootstrap`. None and NaN are left out. Both limits are NaN
+    where several seeds are given and fewer than two of them have a value.
+
+    Prompts are resampled, seeds are not. Resampling both (the pigeonhole bootstrap, Owen, 2007,
+    arXiv:0712.1111) covers 74 % to 85 % instead of 95 % with three seeds that differ much: three resampled
+    seeds vary by a third too little, and their spread is hardly known. So the distance of each limit from
+    the mean is the root of a sum of squares (Zou and Donner, 2008, doi:10.1002/sim.3095): the distance over
+    prompts by the bootstrap, and the distance over seeds by Student's t with one degree of freedom less than
+    there are seeds. Both contain the noise of single samples, which is subtracted once. In simulations with
+    2, 3 and 5 seeds and 40 prompts this covers 93 % to 99 %. Two or three seeds that differ make it wide:
+    they cannot tell how much further ones would differ.
+    """
+    values = np.array([[math.nan if value is None else value for value in of] for of in columns], dtype=float)
+    found = bootstrap(list(_means(values.T)), seed=seed, draws=draws, level=level)
+    if len(values) == 1 or not found.count:
+        return found
+    seeds = _means(values)
+    seeds = seeds[~np.isnan(seeds)]
+    if len(seeds) < 2:
+        return Interval(found.mean, math.nan, math.nan, found.count)
+    t, z = _student(len(seeds) - 1, level), NormalDist().inv_cdf((1 + level) / 2)
+    between = max(0.0, t**2 * float(seeds.var(ddof=1)) / len(seeds) - z**2 * _noise(values))
+    low = found.mean - math.sqrt((found.mean - found.low) ** 2 + between)
+    high = found.mean + math.sqrt((found.high - found.mean) ** 2 + between)
+    return Interval(found.mean, low, high, found.count)
+
+
+def _means(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of each row without its NaN; NaN where nothing is left."""
+    known = ~np.isnan(rows)
+    counts = known.sum(1)
+    sums = np.where(known, rows, 0.0).sum(1)
+    return np.divide(sums, counts, out=np.full(len(rows), math.nan), where=counts > 0)
+
+
+def _noise(values: np.ndarray) -> float:
+    """Return the variance that single samples bring to the mean of values, (S, P), of seeds and prompts.
+
+    It is estimated from what neither the prompts' means nor the seeds' means explain, of the prompts that
+    have a value of every seed; it is 0 where fewer than two have.
+    """
+    whole = values[:, ~np.isnan(values).any(0)]
+    seeds, prompts = whole.shape
+    if prompts < 2:
+        return 0.0
+    rest = whole - whole.mean(0) - whole.mean(1, keepdims=True) + whole.mean()
+    return float((rest**2).sum()) / ((seeds - 1) * (prompts - 1)) / (seeds * prompts)
+
+
+def _student(freedom: int, level: float, steps: int = 20000) -> float:
+    """Return the t that a Student variable exceeds in size with probability 1 − level.
+
+    With t = √freedom · tan θ, the density of θ is proportional to cos(θ)^(freedom − 1).
+    """
+    edges = np.linspace(-math.pi / 2, math.pi / 2, steps + 1)
+    density = np.cos((edges[1:] + edges[:-1]) / 2) ** (freedom - 1)
+    probability = np.concatenate([[0.0], np.cumsum(density)]) / density.sum()
+    return math.sqrt(freedom) * math.tan(float(np.interp((1 + level) / 2, probability, edges)))
 
 
 def win_rate(

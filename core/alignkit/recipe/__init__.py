@@ -9,19 +9,8 @@ from alignkit.recipe.settings import (
     OptimizerTerm,
     Training,
 )
-from alignkit.recipe.verbs import (
-    BASE,
-    VERBS,
-    Binding,
-    Evaluate,
-    Label,
-    RewardTerm,
-    Sample,
-    StageSettings,
-    Target,
-    Term,
-    Train,
-)
+from alignkit.recipe.terms import BASE, Binding, RewardTerm, Term
+from alignkit.recipe.verbs import VERBS, Evaluate, Label, Sample, StageSettings, Target, Train
 
 __all__ = [
     "BASE",

@@ -14,7 +14,8 @@ from alignkit.recipe.named import Named
 from alignkit.recipe.repeat import Block
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.settings import ObserverTerm, OptimizerTerm
-from alignkit.recipe.verbs import VERBS, RewardTerm, Target, Term
+from alignkit.recipe.terms import RewardTerm, Term
+from alignkit.recipe.verbs import VERBS, Target
 from alignkit.registry import Registry, Shelf
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

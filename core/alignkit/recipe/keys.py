@@ -15,7 +15,8 @@ from alignkit.recipe.named import Named
 from alignkit.recipe.repeat import Block
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.settings import DataEntry, Drawing, ObserverTerm, OptimizerTerm, Training
-from alignkit.recipe.verbs import VERBS, RewardTerm, Term
+from alignkit.recipe.terms import RewardTerm, Term
+from alignkit.recipe.verbs import VERBS
 from alignkit.recipe.wording import bounds_in_words, default_in_words, type_in_words
 from alignkit.registry import Registry
 
@@ -117,8 +118,8 @@ class _Lister:
 
     def _below_field(self, info: FieldInfo, path: str) -> _Below:
         if path == "stages":
-            return _Below(self._stages(path, {**VERBS, "repeat": Block}))
-        if path == "stages.<repeat>.stages":
+            return _Below(self._stages(path, {**VERBS, "block": Block}))
+        if path == "stages.<block>.stages":
             return _Below((), self._stages(path, VERBS), "stages")
         below = (self._below_type(kind, path) for kind in members(info.annotation))
         return next(filter(any, below), _Below())

@@ -1,44 +1,60 @@
-"""Unrolls `{repeat: n, stages: …}`, a block of stages that is done n times.
+"""Unrolls blocks of stages: `{repeat: n, stages: …}` is done n times, `{seeds: n, stages: …}` with n seeds.
 
 In round k the block's stage `policy` becomes `policy-k`. Where a stage of the block names another one, it
 means the one of its own round if this is written before it, else the one of the round before. The first round
 has no round before: `first` tells what the name means there. After the block, the name means the stage of the
 last round.
+
+The seeds of a block are those of each of its stages; `seeds.py` expands them. A block may have both keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from alignkit.errors import UserError, nearest
 from alignkit.recipe.mistakes import validate
-from alignkit.recipe.settings import Section
-from alignkit.recipe.verbs import BASE
-
-REFERRING = ("on", "start", "reward", "watch", "sample", "label", "by", "held_out", "evaluate", "against")
-"""The keys of a stage that name stages or data."""
-
-Rename = Callable[[str], str]
+from alignkit.recipe.references import references, renamed
+from alignkit.recipe.section import Section
+from alignkit.recipe.seeds import Seeds, is_evaluation
+from alignkit.recipe.terms import BASE
 
 
 class Block(Section):
-    """Does stages several times, each round on what the round before made."""
+    """Does stages several times: in rounds, each on what the round before made, or with several seeds."""
 
-    repeat: int = Field(ge=1, strict=True, description="number of rounds")
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["repeat"]}, {"required": ["seeds"]}]}
+    )
+
+    repeat: int | None = Field(
+        default=None, ge=1, strict=True, description="number of rounds; none means that there are no rounds"
+    )
+    seeds: Seeds = Field(
+        default=1, description="number of seeds of each stage of the block but its evaluations"
+    )
     stages: dict[str, Any] = Field(
-        min_length=1, description="stages of a round, by name; in round 2, the stage NAME is called NAME-2"
+        min_length=1, description="stages by name; in round 2, the stage NAME is called NAME-2"
     )
     first: dict[str, str] | None = Field(
         default=None,
         description="what names of the block's stages mean in the first round, as {NAME: stage or base}",
     )
 
+    @model_validator(mode="after")
+    def _has_a_number(self) -> Block:
+        if not {"repeat", "seeds"} & self.model_fields_set:
+            raise ValueError("a block of stages has `repeat`, `seeds`, or both")
+        if self.first is not None and self.repeat is None:
+            raise ValueError("`first` is for the first of several rounds: give `repeat` too")
+        return self
+
 
 def unroll(stages: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's stages, as plain values, without blocks.
+    """Return a recipe's stages, as plain values, without blocks. Those of a block have its seeds.
 
     Raises UserError, at the key path, for a mistake in a block and for two stages of one name.
     """
@@ -46,11 +62,15 @@ def unroll(stages: dict[str, Any]) -> dict[str, Any]:
     latest: dict[str, str] = {}  # names of blocks' stages, and the names of their last rounds
     for name, stage in stages.items():
         where = f"stages.{name}"
-        if isinstance(stage, dict) and "repeat" in stage:
+        if _is_block(stage):
             latest |= _unroll_block(_read_block(stage, where), latest, flat, where)
         else:
-            _add(flat, name, _renamed(stage, latest), where)
+            _add(flat, name, renamed(stage, latest), where)
     return flat
+
+
+def _is_block(stage: Any) -> bool:
+    return isinstance(stage, dict) and ("repeat" in stage or "stages" in stage)
 
 
 def _unroll_block(
@@ -60,13 +80,17 @@ def _unroll_block(
     first = block.first or {}
     before = {**latest, **{name: latest.get(meant, meant) for name, meant in first.items()}}
     made: dict[str, str] = {}
+    if block.repeat is None:
+        for name, stage in block.stages.items():
+            _add(flat, name, renamed(stage, latest), where)
+        return {}
     for number in range(1, block.repeat + 1):
         before, made = {**before, **made}, {}
         for name, stage in block.stages.items():
             meaning = {**before, **made}
-            _require_made(_names(stage) & block.stages.keys() - meaning.keys(), f"{where}.stages.{name}")
+            _require_made(references(stage) & block.stages.keys() - meaning.keys(), f"{where}.stages.{name}")
             made[name] = f"{name}-{number}"
-            _add(flat, made[name], _renamed(stage, meaning), where)
+            _add(flat, made[name], renamed(stage, meaning), where)
     return made
 
 
@@ -79,18 +103,34 @@ def _read_block(raw: dict[str, Any], where: str) -> Block:
                 where=f"{where}.stages.{name}",
                 hint="Rename the stage.",
             )
-        if isinstance(stage, dict) and "repeat" in stage:
+        if _is_block(stage):
             raise UserError(
                 "found a block within a block; a block holds only stages",
                 where=f"{where}.stages.{name}",
-                hint="Put the blocks one after the other.",
+                hint="Put the blocks one after the other. One block may have both `repeat` and `seeds`.",
             )
     for name in block.first or {}:
         if name not in block.stages:
             raise UserError(
                 f"the block has no stage {name!r}", where=f"{where}.first", hint=nearest(name, block.stages)
             )
-    return block
+    stages = {
+        name: _with_seeds(stage, block, f"{where}.stages.{name}") for name, stage in block.stages.items()
+    }
+    return block.model_copy(update={"stages": stages})
+
+
+def _with_seeds(stage: Any, block: Block, where: str) -> Any:
+    """Return a stage with the seeds of its block."""
+    if "seeds" not in block.model_fields_set or not isinstance(stage, dict) or is_evaluation(stage):
+        return stage
+    if "seeds" in stage:
+        raise UserError(
+            "the block has `seeds`, which are those of each of its stages",
+            where=f"{where}.seeds",
+            hint="Give `seeds` to the block, or to its stages.",
+        )
+    return {**stage, "seeds": block.seeds}
 
 
 def _require_made(missing: set[str], where: str) -> None:
@@ -110,62 +150,3 @@ def _add(flat: dict[str, Any], name: str, stage: Any, where: str) -> None:
             hint="A block's stages get the number of their round: rename one.",
         )
     flat[name] = stage
-
-
-def _names(stage: Any) -> set[str]:
-    """Return the names of stages, data and rewards to which a stage refers."""
-    found: list[str] = []
-
-    def note(name: str) -> str:
-        found.append(name)
-        return name
-
-    _with_names(stage, note)
-    return set(found)
-
-
-def _renamed(stage: Any, meaning: Mapping[str, str]) -> Any:
-    """Return the stage with each name replaced by its meaning, where it has one."""
-    return _with_names(stage, lambda name: meaning.get(name, name))
-
-
-def _with_names(stage: Any, rename: Rename) -> Any:
-    """Return the stage with `rename` applied to each name of a stage, data or reward to which it refers."""
-    if not isinstance(stage, dict):
-        return stage
-    changed = {key: _in_value(value, rename) if key in REFERRING else value for key, value in stage.items()}
-    if isinstance(stage.get("train"), dict):  # {objective: {on: data}}
-        changed["train"] = {
-            name: _in_option(options, "on", rename) for name, options in stage["train"].items()
-        }
-    return changed
-
-
-def _in_value(value: Any, rename: Rename) -> Any:
-    """Rename in a name, a list of names, or a mapping of names to options."""
-    if isinstance(value, str):
-        return rename(value)
-    if isinstance(value, list):
-        return [_in_value(item, rename) for item in value]
-    if (
-        isinstance(value, dict) and "path" not in value
-    ):  # a mapping with a path is a data entry: it has no names
-        return {
-            rename(name): _in_roles(_in_option(options, "by", rename), rename)
-            for name, options in value.items()
-        }
-    return value
-
-
-def _in_roles(options: Any, rename: Rename) -> Any:
-    """Rename the stages that play a reward's roles; the roles' names are the reward's own."""
-    if not isinstance(options, dict) or not isinstance(options.get("roles"), dict):
-        return options
-    return {**options, "roles": {role: _in_value(name, rename) for role, name in options["roles"].items()}}
-
-
-def _in_option(options: Any, key: str, rename: Rename) -> Any:
-    """Rename in the one option that refers to something; the others are a plugin's own."""
-    if not isinstance(options, dict) or key not in options:
-        return options
-    return {**options, key: _in_value(options[key], rename)}

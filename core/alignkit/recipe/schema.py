@@ -15,8 +15,10 @@ from alignkit.recipe.mistakes import validate
 from alignkit.recipe.model import Model
 from alignkit.recipe.repeat import unroll
 from alignkit.recipe.section import Section
+from alignkit.recipe.seeds import expand
 from alignkit.recipe.settings import DataEntry, Training, shorthand
-from alignkit.recipe.verbs import BASE, VERBS, StageSettings, Train
+from alignkit.recipe.terms import BASE
+from alignkit.recipe.verbs import VERBS, StageSettings, Train
 
 PathAlone = Annotated[str, Field(pattern=r"[/.]")]
 """A path in the place of a data entry: see `shorthand`."""
@@ -48,7 +50,7 @@ class Recipe(Section):
     )
     stages: dict[str, Any] = Field(
         description="what is done, by name; a stage has the key of one verb: train, sample, label, evaluate; "
-        "a block of stages has the key repeat"
+        "a block of stages has the key stages, and repeat or seeds"
     )
 
     def needs(self, stage: StageSettings) -> list[str]:
@@ -71,7 +73,8 @@ def parse_recipe(raw: Any, source: str = "recipe") -> Recipe:
     recipe = validate(Recipe, raw, "")
     _check_name(recipe.name, "name")
     shared = raw.get("training") or {}  # as it is written: each stage reads it for itself
-    stages = {name: parse_stage(name, stage, shared) for name, stage in unroll(recipe.stages).items()}
+    written = expand(unroll(recipe.stages), recipe.seed)
+    stages = {name: parse_stage(name, stage, shared) for name, stage in written.items()}
     if not stages:
         raise UserError("a recipe needs at least one stage", where="stages")
     _check_references(stages, recipe.data)

@@ -2,109 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from alignkit.recipe.named import Named
 from alignkit.recipe.section import Section
+from alignkit.recipe.seeds import Seeds, seed_name
 from alignkit.recipe.settings import Drawing, Training
-
-BASE = "base"
-"""Stands for the base model as it is, in the place of a stage."""
+from alignkit.recipe.terms import BASE, Binding, RewardTerms, Term, players, stage_alone
 
 Seed = Annotated[
     int | None,
     Field(ge=0, lt=2**63, description="decides this stage's random choices; none means the recipe's `seed`"),
 ]
+OWN_SEEDS = Field(
+    default=1,
+    description="number of seeds: with 3, the stage NAME becomes NAME-seed-1, NAME-seed-2 and NAME-seed-3",
+)
 MAX_LENGTH = "the most tokens of a prompt with its completion; a longer prompt loses its beginning"
-
-
-class RewardTerm(Named):
-    """A reward with its options. Several rewards make a weighted sum."""
-
-    named: ClassVar[str] = "reward"
-    kind: ClassVar[str] = "a reward"
-
-    reward: str = Field(description="name of a registered reward, or of a stage that trains a reward model")
-    options: dict[str, Any] = Field(default={}, description="options of the registered reward")
-    weight: float = Field(default=1.0, description="factor of this reward in the sum")
-    standardize: bool = Field(
-        default=False,
-        description="bring the scores of each batch to mean 0 and deviation 1 before they are weighted",
-    )
-    roles: dict[str, str] = Field(
-        default={},
-        description="the stage, or base, that plays each role with which the reward generates or scores "
-        "text, as {role: STAGE}; in training, a role that is not named here is the stage's own",
-    )
-
-
-def players(terms: Iterable[RewardTerm]) -> list[str]:
-    """Return the names of the stages that play roles of rewards, without the base."""
-    return [stage for term in terms for stage in term.roles.values() if stage != BASE]
-
-
-RewardTerms = Annotated[tuple[RewardTerm, ...], BeforeValidator(RewardTerm.read)]
-
-
-class Term(Named):
-    """An objective of a training stage with its options."""
-
-    named: ClassVar[str] = "objective"
-    kind: ClassVar[str] = "an objective"
-    several: ClassVar[str] = "several in one mapping"
-
-    objective: str = Field(description="name of a registered objective")
-    options: dict[str, Any] = Field(default={}, description="options of the objective")
-    weight: float = Field(default=1.0, gt=0, description="factor of this objective's loss in the sum")
-    on: str | None = Field(
-        default=None, description="data or stage that this objective learns from; none means the stage's `on`"
-    )
-
-    @classmethod
-    def read(cls, raw: Any) -> Any:
-        """Return the fields of each objective. Raises ValueError for a list, unlike rewards and targets."""
-        if isinstance(raw, list):
-            raise ValueError("train takes an objective's name, {name: options}, or several in one mapping")
-        return super().read(raw)
-
-
-class Binding(Section):
-    """What a role of an objective is in this stage."""
-
-    start: str | None = Field(
-        default=None,
-        description="stage whose result it starts from, or base; none means the stage's `start`, and for a "
-        "value model the reward model among the stage's rewards",
-    )
-    prompt: str | None = Field(
-        default=None,
-        description="column of the data with the prompt after which it reads the completions; none means the "
-        "prompt itself",
-    )
-    follow: str | None = Field(
-        default=None, description="trained role towards whose weights it moves; none means that it stays"
-    )
-    rate: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="share of the followed role's weights that each move takes over; 1 copies them",
-    )
-    every: int = Field(default=1, ge=1, description="optimizer steps between moves")
-
-    @model_validator(mode="after")
-    def _moves_towards_something(self) -> Binding:
-        if self.follow is None and {"rate", "every"} & self.model_fields_set:
-            raise ValueError("rate and every say how a role follows another: give `follow` too")
-        return self
-
-
-def stage_alone(value: Any) -> Any:
-    """Return the binding that a stage's name alone stands for, and any other value as it is."""
-    return {"start": value} if isinstance(value, str) else value
 
 
 class Train(Training):
@@ -131,6 +48,7 @@ class Train(Training):
         default=(), description="further rewards to measure of the same samples; nothing is trained on them"
     )
     seed: Seed = None
+    seeds: Seeds = OWN_SEEDS
 
     @field_validator("start")
     @classmethod
@@ -160,6 +78,7 @@ class Sample(Drawing):
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     batch_size: int = Field(default=64, ge=1, description="prompts computed together")
     seed: Seed = None
+    seeds: Seeds = OWN_SEEDS
 
     @property
     def inputs(self) -> list[str]:
@@ -185,6 +104,7 @@ class Label(Section):
     )
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     seed: Seed = None
+    seeds: Seeds = OWN_SEEDS
 
     @property
     def inputs(self) -> list[str]:
@@ -220,6 +140,35 @@ class Target(Named):
         """Return the name of the target in tables."""
         return f"{self.stage} best of {self.best_of}" if self.best_of > 1 else self.stage
 
+    @property
+    def stages(self) -> list[str]:
+        """Return all names of stages, the base and rewards in the target."""
+        return [self.stage, *(term.reward for term in self.by), *players(self.by)]
+
+    def of_seed(self, number: int, names: Container[str]) -> Target:
+        """Return the target with the seed `number`, from 1, of each of the stages `names`."""
+
+        def meaning(name: str) -> str:
+            return seed_name(name, number) if name in names else name
+
+        by = tuple(
+            term.model_copy(
+                update={
+                    "reward": meaning(term.reward),
+                    "roles": {role: meaning(stage) for role, stage in term.roles.items()},
+                }
+            )
+            for term in self.by
+        )
+        return self.model_copy(update={"stage": meaning(self.stage), "by": by})
+
+
+def counted(seeds: Any) -> Any:
+    """Return the numbers of seeds by name. Raises ValueError for one number, as other verbs have it."""
+    if isinstance(seeds, int):
+        raise ValueError("an evaluation is done once: give `seeds` to the stages that it measures")
+    return seeds
+
 
 class Evaluate(Drawing):
     """Measures samples of policies on prompts, or the accuracy of reward models on pairs."""
@@ -249,18 +198,49 @@ class Evaluate(Drawing):
     max_length: int = Field(default=1024, ge=8, description=MAX_LENGTH)
     batch_size: int = Field(default=64, ge=1, description="prompts computed together")
     seed: Seed = None
+    show: int = Field(
+        default=3, ge=0, description="number of prompts, the first ones, whose answers are shown at the end"
+    )
+    seeds: Annotated[dict[str, Seeds], BeforeValidator(counted)] = Field(
+        default={},
+        description="number of seeds of stages that are measured, as {NAME: number}; NAME then stands for "
+        "NAME-seed-1, NAME-seed-2 and so on; filled in from the stages' own `seeds`",
+    )
+
+    @model_validator(mode="after")
+    def _seeds_agree(self) -> Evaluate:
+        for target in self.evaluate:
+            names = sorted({*target.stages, self.against} & self.seeds.keys())
+            if len({self.seeds[name] for name in names}) > 1:
+                found = ", ".join(f"{name} has {self.seeds[name]}" for name in names)
+                raise ValueError(f"{target.name} is compared seed by seed, so all need as many: {found}")
+        return self
+
+    def seeds_of(self, target: Target) -> int:
+        """Return the number of a target's seeds."""
+        return max((self.seeds.get(name, 1) for name in target.stages), default=1)
+
+    def each(self, target: Target) -> list[Target]:
+        """Return a target's seeds as targets; one without seeds alone."""
+        return [target.of_seed(number, self.seeds) for number in range(1, self.seeds_of(target) + 1)]
 
     @property
     def inputs(self) -> list[str]:
         """Return the names of data or stages that this stage needs."""
-        stages = [*(target.stage for target in self.evaluate), self.against]
-        terms = (*self.by, *(term for target in self.evaluate for term in target.by))
-        return [self.on, *dict.fromkeys([*(stage for stage in stages if stage != BASE), *players(terms)])]
+        targets = self._targets
+        stages = [target.stage for target in targets if target.stage != BASE]
+        terms = (*self.by, *(term for target in targets for term in target.by))
+        return [self.on, *dict.fromkeys([*stages, *players(terms)])]
 
     @property
     def rewards(self) -> list[str]:
         """Return the names of rewards, of which some may be stages."""
-        return [term.reward for term in (*self.by, *(term for target in self.evaluate for term in target.by))]
+        return [term.reward for term in (*self.by, *(term for target in self._targets for term in target.by))]
+
+    @property
+    def _targets(self) -> list[Target]:
+        """Return all that is measured, with every seed, and what it is compared with."""
+        return [one for target in (*self.evaluate, Target(stage=self.against)) for one in self.each(target)]
 
 
 StageSettings = Train | Sample | Label | Evaluate

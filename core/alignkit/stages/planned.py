@@ -22,11 +22,13 @@ Used = tuple[Shelf, str]
 class PlannedStage(ABC, Generic[Settings]):
     """A stage that is ready to run. Its subclasses say what the result depends on.
 
-    verb: the recipe's word for it. settings: the stage as the recipe gives it. needs: names of the data and
-    of the stages that must be there before it.
+    verb: the recipe's word for it. without_effect: settings that are no part of its fingerprint, or a part by
+    themselves. settings: the stage as the recipe gives it. needs: names of the data and of the stages that
+    must be there before it.
     """
 
     verb: ClassVar[str]
+    without_effect: ClassVar[frozenset[str]] = frozenset({"seed", "seeds"})
     name: str
     settings: Settings
     needs: tuple[str, ...]
@@ -53,7 +55,7 @@ class PlannedStage(ABC, Generic[Settings]):
     @property
     def effective_settings(self) -> dict[str, Any]:
         """Return the settings that the result depends on, as plain values, but for the seed."""
-        return self.settings.model_dump(mode="json", exclude={"seed"})
+        return self.settings.model_dump(mode="json", exclude={*self.without_effect})
 
     @property
     def metrics(self) -> Mapping[str, Metric]:

@@ -138,6 +138,13 @@ def test_held_out_data_of_its_own_is_an_entry(plan, tmp_path):
     assert plan(train="dpo", held_out=0.1).effective_settings["held_out"] == 0.1
 
 
+def test_a_share_is_held_out_by_the_recipes_seed_whatever_the_stages(plan):
+    settings = [plan(train="dpo", held_out=0.1, seed=seed).effective_settings for seed in (3, 4)]
+    assert settings[0] == settings[1]
+    assert settings[0]["split_by"] == 0
+    assert "split_by" not in plan(train="dpo", seed=3).effective_settings
+
+
 def test_its_metrics_have_the_units_that_plugins_declare(plan):
     found = plan(train="ppo", reward="judge", watch="length").metrics
     assert found["objective/kl"].divergence

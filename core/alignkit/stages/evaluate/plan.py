@@ -12,20 +12,25 @@ from alignkit.recipe import BASE, Evaluate, Recipe, RewardTerm, Target, Train
 from alignkit.registry import Registry
 from alignkit.rewards.kinds import Rewards, written
 from alignkit.rewards.lookup import find_measured, find_rewards, require_once, trains_reward_model
+from alignkit.stages.evaluate.rows import Row, rows_of, rows_with_reference
 from alignkit.stages.planned import PlannedStage, Used, used_rewards
 from alignkit.stages.requirements import require_drawable, require_policy, require_stage
 from alignkit.stages.reward_roles import bind_roles
+
+WITHOUT_EFFECT = frozenset({"seed", "show"})
+"""Settings of evaluations that are no part of the fingerprint, or a part by themselves."""
 
 
 @dataclass(frozen=True)
 class PlannedEvaluation(PlannedStage[Evaluate]):
     """A stage that compares policies by samples of each.
 
-    rewards, measures: what is measured on the samples. best: for each target, the rewards that choose among
-    its samples; empty where nothing is chosen.
+    rewards, measures: what is measured on the samples. best: for each contestant of the rows, by its name,
+    the rewards that choose among its samples; empty where nothing is chosen.
     """
 
     verb: ClassVar[str] = "evaluate"
+    without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
     rewards: Rewards = ()
     measures: tuple[str, ...] = ()
     best: Mapping[str, Rewards] = field(default_factory=dict)
@@ -36,6 +41,11 @@ class PlannedEvaluation(PlannedStage[Evaluate]):
         wanted = self.settings
         by = written(self.rewards) or "measures alone"
         return f"evaluate {_names(wanted)} on {wanted.on} by {by}, against {wanted.against}{_as(wanted)}"
+
+    @property
+    def rows(self) -> list[Row]:
+        """Return who is compared: a row for each target and for the stage `against`."""
+        return rows_with_reference(self.settings)
 
     def uses(self, registry: Registry) -> list[Used]:
         """Return the rewards, the measures and the sampler."""
@@ -51,6 +61,12 @@ class PlannedAssessment(PlannedStage[Evaluate]):
     """A stage that measures reward models on ranked completions."""
 
     verb: ClassVar[str] = "evaluate"
+    without_effect: ClassVar[frozenset[str]] = WITHOUT_EFFECT
+
+    @property
+    def rows(self) -> list[Row]:
+        """Return who is compared, a row for each target."""
+        return rows_of(self.settings)
 
     @property
     def line(self) -> str:
@@ -68,22 +84,25 @@ def plan_evaluate(
 ) -> PlannedEvaluation | PlannedAssessment:
     """Find out whether policies or reward models are evaluated, and plan that."""
     where = f"stages.{name}"
-    for target in settings.evaluate:
+    targets = [one for target in settings.evaluate for one in settings.each(target)]
+    for target in targets:
         if target.stage != BASE:
             require_stage(recipe, target.stage, Train, f"{where}.evaluate")
     require_once([target.name for target in settings.evaluate], f"{where}.evaluate")
-    require_policy(recipe, settings.against, registry, f"{where}.against")
+    contestants = [contestant for row in rows_with_reference(settings) for contestant in row.contestants]
+    for against in dict.fromkeys(contestant.against for contestant in contestants):
+        require_policy(recipe, against, registry, f"{where}.against")
     best = {
-        target.name: bind_roles(
-            find_rewards(target.by, recipe, registry, f"{where}.evaluate"),
+        contestant.name: bind_roles(
+            find_rewards(contestant.target.by, recipe, registry, f"{where}.evaluate"),
             recipe,
             registry,
             f"{where}.evaluate",
         )
-        for target in settings.evaluate
+        for contestant in contestants
     }
-    models = [target for target in settings.evaluate if _is_reward_model(target, recipe, registry)]
-    if len(models) not in (0, len(settings.evaluate)):
+    models = [target for target in targets if _is_reward_model(target, recipe, registry)]
+    if len(models) not in (0, len(targets)):
         raise UserError(
             f"{models[0].stage!r} is a reward model, and others of these are not",
             where=f"{where}.evaluate",
@@ -149,4 +168,4 @@ def _as(settings: Evaluate) -> str:
 
 
 def _names(settings: Evaluate) -> str:
-    return ", ".join(target.name for target in settings.evaluate)
+    return ", ".join(row.label for row in rows_of(settings))

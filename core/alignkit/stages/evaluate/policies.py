@@ -15,7 +15,6 @@ from alignkit.models.export import DTYPE
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
 from alignkit.progress import Progress, counting
-from alignkit.recipe import Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
@@ -27,8 +26,10 @@ from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedEvaluation
+from alignkit.stages.evaluate.rows import Contestant
 from alignkit.stages.evaluate.served import MERGED, ServedModels
 from alignkit.stages.evaluate.table import Record, make_table, means_of, measures_of
+from alignkit.stages.evaluate.telling import answers, verdicts
 from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
@@ -51,9 +52,9 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
     records = _records(stage, context, dataset, folder, served)
     if served is not None:
         served.close()
-    lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(dataset.examples, records)]
+    lines = [json.dumps(line, ensure_ascii=False) for line in _side_by_side(stage, dataset.examples, records)]
     write_text(folder.samples, "".join(f"{line}\n" for line in lines))
-    targets = make_table(stage, [example.prompt for example in dataset.examples], records, context)
+    table = make_table(stage, [example.prompt for example in dataset.examples], records, context)
     found = {
         "kind": "policies",
         "as": wanted.as_,
@@ -63,11 +64,13 @@ def work_on_evaluation(stage: PlannedEvaluation, context: RunContext, folder: St
         "per_prompt": wanted.per_prompt,
         "rewards": [reward.name for reward in stage.rewards],
         "measures": {name: metric.to_dict() for name, metric in measures_of(stage, context).items()},
-        "targets": targets,
+        **table.to_dict(),
     }
     write_text(folder.evaluation, json.dumps(found, indent=2) + "\n")
-    context.display.table(targets)
-    return {"targets": means_of(targets)}
+    context.display.table(table.labelled(stage.rows))
+    for line in (*verdicts(stage, table), *answers(stage, dataset.examples, records)):
+        context.display.note(line)
+    return {"targets": means_of(table.targets)}
 
 
 def _records(
@@ -77,39 +80,36 @@ def _records(
     folder: StageFolder,
     served: ServedModels | None,
 ) -> dict[str, Record]:
-    """Draw samples of each target; a killed evaluation goes on with the targets that are not done."""
-    wanted = stage.settings
-    against = Target(stage=wanted.against)
-    targets = wanted.evaluate
-    if against.name not in stage.best:
-        targets = (against, *targets)
+    """Draw samples of each contestant; a killed evaluation goes on with those that are not done."""
+    contestants = [contestant for row in stage.rows for contestant in row.contestants]
     records = {}
-    for number, target in enumerate(targets):
-        context.display.advance("evaluate", number, len(targets), {})
+    for number, contestant in enumerate(contestants):
+        context.display.advance("evaluate", number, len(contestants), {})
         file = folder.target(number)
         if not file.is_file():
-            record = _sample(target, stage, context, dataset, served)
+            record = _sample(contestant, stage, context, dataset, served)
             write_text(file, json.dumps(record, ensure_ascii=False) + "\n")
-        records[target.name] = json.loads(file.read_text(encoding="utf-8"))
-    context.display.advance("evaluate", len(targets), len(targets), {})
+        records[contestant.name] = json.loads(file.read_text(encoding="utf-8"))
+    context.display.advance("evaluate", len(contestants), len(contestants), {})
     return records
 
 
 def _sample(
-    target: Target,
+    contestant: Contestant,
     stage: PlannedEvaluation,
     context: RunContext,
     dataset: Dataset,
     served: ServedModels | None,
 ) -> Record:
-    """Return a target's completions of every prompt, with their scores and log-ratios, as plain values.
+    """Return a contestant's completions of every prompt, their scores and log-ratios, as plain values.
 
     Rewards score them with the roles as they were trained, whatever wrote them.
     """
     wanted, run, prompts = stage.settings, context.run, dataset.groups
+    target, against = contestant.target, contestant.against
     with context.base.roles(context.seed) as roles:
         roles.add("policy", trainable=False, start=run.start(target.stage))
-        roles.add("reference", trainable=False, start=run.start(wanted.against))
+        roles.add("reference", trainable=False, start=run.start(against))
         models = RewardModels(roles, run, forward_budget())
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
         batch_size = max(1, wanted.batch_size // target.best_of)
@@ -126,7 +126,7 @@ def _sample(
                 del other
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
-        chosen_by = stage.best.get(target.name, ())
+        chosen_by = stage.best[contestant.name]
         engines = make_engines(
             (*chosen_by, *stage.rewards),
             roles,
@@ -141,7 +141,9 @@ def _sample(
             examples, groups, moved = _choose(chooser, target.best_of, examples, groups)
         scorer = Scorer(stage.rewards, models=models, engines=engines, progress=progress)
         scores = scorer(examples, groups).each
-        ratios = _log_ratios(target, stage, roles, groups, served, progress("log-probabilities"))
+        ratios = [[] for _ in groups]
+        if wanted.whole:
+            ratios = _log_ratios(contestant, roles, groups, served, progress("log-probabilities"))
     return {
         "texts": [[text_of(completion) for completion in example.completions] for example in examples],
         "tokens": [list(group.completions) for group in groups],
@@ -168,8 +170,7 @@ def _choose(
 
 
 def _log_ratios(
-    target: Target,
-    stage: PlannedEvaluation,
+    contestant: Contestant,
     roles: Roles,
     groups: Sequence[Group],
     served: ServedModels | None,
@@ -177,30 +178,34 @@ def _log_ratios(
 ) -> list[list[float]]:
     """Return log π(y | x) − log π'(y | x) of each completion, as [prompt][completion].
 
-    π is the policy and π' the reference; where both are the same stage, the ratio is 0. There are none where
-    the samples do not follow the policy's own distribution.
+    π is the policy and π' the reference; where both are the same stage, the ratio is 0.
     """
-    if not stage.settings.whole:
-        return [[] for _ in groups]
-    if target.stage == stage.settings.against:
+    policy, against = contestant.target.stage, contestant.against
+    if policy == against:
         return [[0.0] * len(group.completions) for group in groups]
     if served is not None:
-        return served.log_ratios(target.stage, stage.settings.against, groups, progress)
+        return served.log_ratios(policy, against, groups, progress)
     names = ["policy", "reference"]
     found = compute_signals(roles, groups, names, forward_budget(), progress=progress)
     ratios = (found["logps"] - found["reference_logps"]).sum(-1)  # (N,)
     return [part.tolist() for part in ratios.split([len(group.completions) for group in groups])]
 
 
-def _side_by_side(examples: Sequence[Example], records: dict[str, Record]) -> list[dict[str, Any]]:
-    """Return one line per prompt: the completions of each target, and their scores."""
+def _side_by_side(
+    stage: PlannedEvaluation, examples: Sequence[Example], records: dict[str, Record]
+) -> list[dict[str, Any]]:
+    """Return one line per prompt: the completions of each target, and their scores.
+
+    Of a target with seeds they are those of the first seed.
+    """
+    first = {row.name: records[row.contestants[0].name] for row in stage.rows}
     return [
         {
             "prompt": example.prompt,
-            "completions": {name: record["texts"][place] for name, record in records.items()},
+            "completions": {name: record["texts"][place] for name, record in first.items()},
             "scores": {
                 name: {reward: values[place] for reward, values in record["scores"].items()}
-                for name, record in records.items()
+                for name, record in first.items()
             },
         }
         for place, example in enumerate(examples)

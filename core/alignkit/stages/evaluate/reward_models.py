@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 
-from alignkit.evaluation.preferences import MEASURES, assess_reward_model
+from alignkit.data.loading import Dataset
+from alignkit.evaluation.preferences import (
+    MEASURES,
+    Assessment,
+    assess_reward_model,
+    calibration_curve,
+    table_row,
+)
 from alignkit.evaluation.served import served_scores
 from alignkit.example import Group
 from alignkit.models.computing import compute_signals, forward_budget
@@ -19,8 +26,9 @@ from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
 from alignkit.stages.context import RunContext
 from alignkit.stages.evaluate.plan import PlannedAssessment
+from alignkit.stages.evaluate.rows import Contestant
 from alignkit.stages.evaluate.served import MERGED, ServedModels
-from alignkit.stages.evaluate.table import means_of
+from alignkit.stages.evaluate.table import Table, means_of
 from alignkit.stages.quantization_cost import tell_quantization_cost
 
 
@@ -29,16 +37,17 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
     wanted = stage.settings
     dataset = context.data.load(wanted.on, Preferences, wanted.max_length)
     tell_quantization_cost(context, folder, dataset.groups)
-    sizes = [len(group.completions) for group in dataset.groups]
-    targets, curves = {}, {}
+    table, curves = Table(), {}
     served = ServedModels(context, folder) if wanted.as_ == MERGED else None
-    for target in wanted.evaluate:
-        progress = counting(context.display, f"scoring by {target.name}")
-        scores = _scores(target.stage, dataset.groups, context, served, progress)
-        of_groups = [part.tolist() for part in scores.split(sizes)]
-        targets[target.name], curves[target.name] = assess_reward_model(
-            dataset.groups, of_groups, context.seed
-        )
+    for row in stage.rows:
+        seeds = [_assess(contestant, context, dataset, served) for contestant in row.contestants]
+        table.targets[row.name] = table_row(seeds, context.seed)
+        curves[row.name] = calibration_curve(seeds)
+        if row.seeds > 1:
+            table.each[row.name] = {
+                contestant.name: table_row([one], context.seed)
+                for contestant, one in zip(row.contestants, seeds, strict=True)
+            }
     if served is not None:
         served.close()
     found = {
@@ -46,12 +55,22 @@ def work_on_assessment(stage: PlannedAssessment, context: RunContext, folder: St
         "as": wanted.as_,
         "on": wanted.on,
         "measures": {name: metric.to_dict() for name, metric in MEASURES.items()},
-        "targets": targets,
+        **table.to_dict(),
         "calibration": curves,
     }
     write_text(folder.evaluation, json.dumps(found, indent=2) + "\n")
-    context.display.table(targets)
-    return {"targets": means_of(targets)}
+    context.display.table(table.labelled(stage.rows))
+    return {"targets": means_of(table.targets)}
+
+
+def _assess(
+    contestant: Contestant, context: RunContext, dataset: Dataset, served: ServedModels | None
+) -> Assessment:
+    """Compare a reward model's scores of the data's completions with the data's ranks."""
+    progress = counting(context.display, f"scoring by {contestant.name}")
+    scores = _scores(contestant.target.stage, dataset.groups, context, served, progress)
+    sizes = [len(group.completions) for group in dataset.groups]
+    return assess_reward_model(dataset.groups, [part.tolist() for part in scores.split(sizes)])
 
 
 def _scores(

@@ -71,7 +71,9 @@ class PlannedTrain(PlannedStage[Train]):
 
     roles: all that the objectives name, those first whose adapter others share. rewards: what online
     objectives maximize, or the reward model that an objective reads. watch: rewards that are only measured.
-    held_out: a data entry of the stage's own. observers: what looks on, and may stop it.
+    held_out: a data entry of the stage's own. observers: what looks on, and may stop it. split_by: the seed
+    that decides which prompts are held out, where a share is; it is the recipe's, so that all stages hold out
+    the same prompts.
     """
 
     verb: ClassVar[str] = "train"
@@ -82,6 +84,7 @@ class PlannedTrain(PlannedStage[Train]):
     watch: Rewards = ()
     held_out: DataEntry | None = None
     observers: tuple[Observer, ...] = ()
+    split_by: int = 0
 
     @property
     def online(self) -> bool:
@@ -156,11 +159,13 @@ class PlannedTrain(PlannedStage[Train]):
 
         Optimizer and observers are there with all their options.
         """
-        left_out = {"train", "seed", *WITHOUT_EFFECT, *({"held_out"} if self.held_out is not None else ())}
+        entry = {"held_out"} if self.held_out is not None else set()
+        left_out = {"train", *self.without_effect, *WITHOUT_EFFECT, *entry}
         return {
             **self.settings.model_dump(mode="json", exclude=left_out),
             "optimizer": {self.optimizer.name: self.optimizer.model_dump(mode="json")},
             "observers": {observer.name: observer.model_dump(mode="json") for observer in self.stoppers},
+            **({"split_by": self.split_by} if isinstance(self.settings.held_out, float) else {}),
         }
 
     @property
@@ -206,7 +211,19 @@ def plan_train(name: str, settings: Train, recipe: Recipe, registry: Registry, b
     optimizer = find_optimizer(settings.optimizer, registry, f"{where}.optimizer")
     observers = find_observers(settings.observers, registry, f"{where}.observers")
     needs = tuple(recipe.needs(settings))
-    return PlannedTrain(name, settings, needs, terms, optimizer, roles, rewards, watch, held_out, observers)
+    return PlannedTrain(
+        name,
+        settings,
+        needs,
+        terms,
+        optimizer,
+        roles,
+        rewards,
+        watch,
+        held_out,
+        observers,
+        split_by=recipe.seed,
+    )
 
 
 def with_options(item: BaseModel) -> str:

@@ -89,7 +89,7 @@ def _load(term: PlannedTerm, stage: PlannedTrain, context: RunContext) -> tuple[
     if isinstance(wanted.held_out, str):
         return dataset, context.data.load(wanted.held_out, kind, wanted.max_length, prompts=prompts)
     if isinstance(wanted.held_out, float):
-        return split_held_out(dataset, wanted.held_out, context.seed)
+        return split_held_out(dataset, wanted.held_out, stage.split_by)
     return dataset, None
 
 
