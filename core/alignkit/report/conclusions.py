@@ -57,8 +57,12 @@ def _against(evaluation: Evaluation, values: Mapping[str, Interval]) -> str:
     if reference is None:
         return ""
     others = {name: value for name, value in values.items() if name != evaluation.against}
-    above = [name for name, value in others.items() if apart(value, reference) and value.mean > reference.mean]
-    below = [name for name, value in others.items() if apart(value, reference) and value.mean < reference.mean]
+    above = [
+        name for name, value in others.items() if apart(value, reference) and value.mean > reference.mean
+    ]
+    below = [
+        name for name, value in others.items() if apart(value, reference) and value.mean < reference.mean
+    ]
     same = [name for name in others if name not in above + below]
     parts = [
         f"{listed(names)} {_is(names)} {side} {evaluation.against}, intervals apart"
@@ -67,9 +71,7 @@ def _against(evaluation: Evaluation, values: Mapping[str, Interval]) -> str:
     ]
     if same:
         their = "their intervals overlap" if len(same) > 1 else "its interval overlaps"
-        parts.append(
-            f"of {listed(same)} nothing can be said: {their} with that of {evaluation.against}"
-        )
+        parts.append(f"of {listed(same)} nothing can be said: {their} with that of {evaluation.against}")
     return "; ".join(parts)
 
 
@@ -81,14 +83,14 @@ def _lead(values: Mapping[str, Interval]) -> str:
     if best(values) == top:
         return f"{top} is the best, its interval apart from all others"
     close = [name for name in values if name != top and not apart(values[name], values[top])]
-    return (
-        f"the intervals of {listed([top, *close])} overlap: these runs do not tell which of them is better"
-    )
+    return f"the intervals of {listed([top, *close])} overlap: these runs do not tell which of them is better"
 
 
 def _reach(evaluation: Evaluation) -> str:
     """Say how many prompts and how many trainings the intervals speak for."""
-    most = max((value.count for values in evaluation.targets.values() for value in values.values()), default=0)
+    most = max(
+        (value.count for values in evaluation.targets.values() for value in values.values()), default=0
+    )
     prompts = f"The intervals are over {evaluation.prompts or most} prompts"
     seeds = {len(each) for each in evaluation.each.values()}
     if not seeds:
@@ -140,22 +142,34 @@ def of_training(stages: Sequence[StageRecord], names: Sequence[str]) -> tuple[st
 
 
 def of_two_rewards(gold: str, optimized: Sequence[float], watched: Sequence[float]) -> tuple[str, ...]:
-    """Say how the optimized and the watched reward moved, and whether that is over-optimization."""
+    """Say how the optimized and the watched reward moved, and whether that is over-optimization.
+
+    It is where, after the best fifth of the watched reward, this reward fell and the optimized one rose.
+    """
     said = (_trend("the optimized reward", optimized), _trend(gold, watched))
-    moves = (_moved(optimized), _moved(watched))
-    if moves == (1, -1):
-        return (*said, f"The policy exploits the reward: what it was trained for rose while {gold} fell.")
-    if moves == (1, 1):
-        return (*said, "Both rose: no over-optimization so far.")
-    return said
+    if len(optimized) != len(watched) or len(watched) < FEWEST_STEPS:
+        return said
+    size = len(watched) // 5
+    means = [fmean(watched[place : place + size]) for place in range(len(watched) - size + 1)]
+    top = means.index(max(means))
+    after = [(values[top : top + size], values[-size:]) for values in (optimized, watched)]
+    rose, fell = (_moved(*ends) for ends in after)
+    if rose > 0 > fell:
+        return (
+            *said,
+            f"The policy exploits the reward: after about step {top + size // 2 + 1}, {gold} fell to "
+            f"{number_label(fmean(watched[-size:]))} while the optimized reward went on rising.",
+        )
+    if fell < 0:
+        return (
+            *said,
+            f"After about step {top + size // 2 + 1}, {gold} fell, without a gain of the optimized reward.",
+        )
+    return (*said, f"No fall of {gold} can be told: no sign of over-optimization so far.")
 
 
-def _moved(values: Sequence[float]) -> int:
-    """Return 1 where values rose more than they scatter, −1 where they fell, 0 where neither can be told."""
-    if len(values) < FEWEST_STEPS:
-        return 0
-    size = len(values) // 5
-    begin, end = values[:size], values[-size:]
+def _moved(begin: Sequence[float], end: Sequence[float]) -> int:
+    """Return 1 where values rose, −1 where they fell, 0 where that is less than twice the standard errors."""
     gap = fmean(end) - fmean(begin)
     return 0 if abs(gap) <= 2 * (_error(begin) + _error(end)) else 1 if gap > 0 else -1
 
@@ -168,7 +182,7 @@ def _trend(title: str, values: Sequence[float]) -> str:
     begin, end = values[:size], values[-size:]
     moved = f"{title} went from {number_label(fmean(begin))} to {number_label(fmean(end))}"
     means = f"means of the first and the last {size} of {len(values)} steps"
-    if _moved(values):
+    if _moved(begin, end):
         return f"{moved} ({means}), more than single steps scatter."
     return f"{moved} ({means}), no more than single steps scatter: no trend can be told."
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAINTS = {
-    "base": ("#000000", "#f2f3f5"),
+    "base": ("#010101", "#f2f3f5"),
     "ink": ("#333333", "#d5d8dc"),
     "pale": ("#8a8a8a", "#8b929b"),
     "grid": ("#ececec", "#32373e"),
@@ -25,7 +25,8 @@ PAINTS = {
     "olive": ("#998c00", "#f0e442"),
 }
 """Each paint on a light page and on a dark one. Stages have the colors of Okabe and Ito, which color-blind
-people can tell apart; their yellow is darker here on white paper, and their blue lighter on black.
+people can tell apart; their yellow is darker here on white paper, and their blue lighter on black. Black is
+not quite black, because matplotlib leaves pure black out of its SVG, where no style can then replace it.
 """
 BASE, INK, PALE, GRID, CARD = (PAINTS[name][0] for name in ("base", "ink", "pale", "grid", "card"))
 COLORS = tuple(PAINTS[name][0] for name in ("blue", "red", "green", "pink", "orange", "sky", "olive"))

@@ -22,9 +22,9 @@ def number_label(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration with its two largest units, such as “3 min 20 s”."""
+    """Write a duration with its two largest units, such as “3 min 20 s”; at least 1 s."""
     whole = round(seconds)
     if whole < 60:
-        return f"{number_label(seconds)} s" if seconds < 10 else f"{whole} s"
+        return f"{max(1, whole)} s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from alignkit.report.conclusions import of_two_rewards
-from alignkit.report.figures import INK, Look, Picture, new_panel, style, whole_steps
+from alignkit.report.figures import INK, PALE, Look, Picture, new_panel, style, whole_steps
 from alignkit.report.records import StageRecord
 from alignkit.report.series import Records, has, mean_records, series, smoothed
 from alignkit.report.vector import render
@@ -111,7 +111,7 @@ def _draw_both(panel: Axes, records: Records, x: str, gold: str, color: str) -> 
     other = panel.twinx()
     style(other)
     other.grid(False)
-    other.spines["right"].set_visible(True)
+    other.spines["right"].set(visible=True, color=PALE)
     _draw(panel, records, x, OPTIMIZED_REWARD, color, dashed=False)
     panel.set_ylabel("optimized reward", color=color)
     _draw(other, records, x, f"{REWARDS}{gold}", INK, dashed=True)

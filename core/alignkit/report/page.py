@@ -91,7 +91,7 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number_label, "duration": duration, "box_name": _box_name}
-    environment.globals |= {"paints": f"{paints_css()}\n{STYLE}", "family_of": family_of}
+    environment.globals |= {"paints": f"{paints_css()}\n{STYLE}"}
     return environment
 
 

@@ -50,9 +50,7 @@ class Sections:
     def pictures(self) -> list[Picture]:
         """Return every picture."""
         of_evaluations = [shown.picture for shown in self.evaluated]
-        of_trainings = [
-            picture for shown in self.trained for picture in (*shown.pictures, shown.folded)
-        ]
+        of_trainings = [picture for shown in self.trained for picture in (*shown.pictures, shown.folded)]
         return [picture for picture in (*of_evaluations, *of_trainings) if picture]
 
     @property
@@ -79,10 +77,10 @@ def make_sections(run: RunRecord, drawn: Drawn) -> Sections:
     trainings = families(stage.name for stage in run.stages if stage.verb == "train")
     undrawn = [*run.names, *map(family_of, run.names)]
     look = looks([*trainings, *_targets(run)], undrawn=undrawn)
-    for name in run.names:
-        look[name] = look[family_of(name)]
-    by_name = {stage.name: stage for stage in run.stages}
     evaluations = [(stage, stage.evaluation) for stage in run.stages if stage.evaluation]
+    look |= {name: look[family_of(name)] for name in run.names}
+    look |= {name: seed for _, evaluation in evaluations for name, seed in of_seeds(evaluation, look).items()}
+    by_name = {stage.name: stage for stage in run.stages}
     rewards = next((found.rewards for _, found in evaluations if found.rewards), ())
 
     def evaluated(stage: StageRecord, evaluation: Evaluation) -> Evaluated:
@@ -100,6 +98,11 @@ def make_sections(run: RunRecord, drawn: Drawn) -> Sections:
     )
 
 
+def of_seeds(evaluation: Evaluation, look: Mapping[str, Look]) -> dict[str, Look]:
+    """Return how each seed of an evaluation's targets looks: as its target does."""
+    return {seed: look[target] for target, seeds in evaluation.each.items() for seed in seeds}
+
+
 def _targets(run: RunRecord) -> list[str]:
     """Return all that was evaluated, whether it is a stage or not."""
     evaluations = [stage.evaluation for stage in run.stages if stage.evaluation]
@@ -115,9 +118,7 @@ def _evaluated(stage: StageRecord, evaluation: Evaluation, look: Mapping[str, Lo
     )
 
 
-def _trained(
-    family: str, stages: tuple[StageRecord, ...], look: Look, rewards: Sequence[str]
-) -> Trained:
+def _trained(family: str, stages: tuple[StageRecord, ...], look: Look, rewards: Sequence[str]) -> Trained:
     shown, folded = curves(family, stages, look)
     pictures = (shown, proxy_and_gold(family, stages, look, rewards))
     kept = tuple(picture for picture in pictures if picture)

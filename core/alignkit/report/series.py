@@ -43,8 +43,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
     half = max(1, len(values) // 16) if len(values) >= SMOOTHED_FROM else 0
     means = []
     for place in range(len(values)):
-        reach = min(half, place, len(values) - 1 - place)
-        window = values[place - reach : place + reach + 1]
+        window = values[max(0, place - half) : place + half + 1]
         means.append(sum(window) / len(window))
     return means
 

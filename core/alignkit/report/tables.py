@@ -98,7 +98,9 @@ def _column(
     targets: Rows, seeds: Rows, name: str, *, marked: bool
 ) -> tuple[dict[str, Cell], dict[str, Cell]]:
     """Make the cells of one measure, of the targets and of the seeds."""
-    both = [{row: values[name] for row, values in rows.items() if name in values} for rows in (targets, seeds)]
+    both = [
+        {row: values[name] for row, values in rows.items() if name in values} for rows in (targets, seeds)
+    ]
     known = [value for values in both for value in values.values() if math.isfinite(value.mean)]
     ends = [end for value in known for end in _ends(value)]
     scale = _Scale(min(ends, default=0.0), max(ends, default=0.0))

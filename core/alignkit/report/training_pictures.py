@@ -49,7 +49,7 @@ def _picture(
 
 def _panel(family: str, stages: Sequence[StageRecord], look: Look, name: str) -> Panel:
     first, mean = stages[0], mean_records([stage.metrics for stage in stages])
-    figure, axes = new_panel(3.15, 2.1, first.title(name))
+    figure, axes = new_panel(3.25, 2.1, first.title(name))
     if len(stages) == 1:
         _draw_measured(axes, series(mean, name), look)
     for stage in stages if len(stages) > 1 else ():
