@@ -1,4 +1,4 @@
-"""Finds what a stage's policy wrote: evaluated, sampled, ranked, learned from, or previewed while it trained."""
+"""Finds what a stage's policy wrote: evaluated, sampled, ranked, learned from, or previewed in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes one page that compares runs: their evaluations side by side, and the settings in which they differ."""
+"""Writes one page that compares runs: their evaluations side by side, and the settings that differ."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from statistics import fmean, stdev
 
 from alignkit.evaluation.preferences import ACCURACY, LENGTH_ONLY
@@ -142,11 +141,11 @@ def of_training(stages: Sequence[StageRecord], names: Sequence[str]) -> tuple[st
 
 
 def of_two_rewards(gold: str, optimized: Sequence[float], watched: Sequence[float]) -> tuple[str, ...]:
-    """Say how the optimized and the watched reward moved, and whether that is over-optimization.
+    """Say how the watched reward moved, and whether that is over-optimization.
 
     It is where, after the best fifth of the watched reward, this reward fell and the optimized one rose.
     """
-    said = (_trend("the optimized reward", optimized), _trend(gold, watched))
+    said = (_trend(gold, watched),)
     if len(optimized) != len(watched) or len(watched) < FEWEST_STEPS:
         return said
     size = len(watched) // 5
@@ -202,11 +201,10 @@ def _held_out(stage: StageRecord, name: str, records: Sequence[Mapping[str, floa
         place = held_out.values.index(min(held_out.values))
         if place == len(held_out.values) - 1:
             return f"On held-out data the {stage.title(name)} was lowest at the end, {number_label(last)}."
-        rising = all(a <= b for a, b in pairwise(held_out.values[place:]))
         return (
             f"On held-out data the {stage.title(name)} was lowest at step {held_out.steps[place]:.0f} "
-            f"({number_label(held_out.values[place])}) and ended at {number_label(last)}"
-            + (": from there on it only rose, which more steps would not mend." if rising else ".")
+            f"({number_label(held_out.values[place])}) and ended at {number_label(last)}: "
+            "later steps did not lower it."
         )
     if baseline and stage.metric(name).unit == "share of pairs":
         return (

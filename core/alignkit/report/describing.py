@@ -101,10 +101,7 @@ def facts(run: RunRecord) -> dict[str, str]:
 def warnings(run: RunRecord) -> list[str]:
     """Say what a reader must know before she believes the numbers."""
     said = [
-        f"{stage.name}: {stage.quantization.quantization} costs "
-        f"{number_label(stage.quantization.cost)} nats per token "
-        f"({_loss(stage.quantization.unquantized)} → {_loss(stage.quantization.loss)}). The numbers are those "
-        "of a damaged base."
+        f"{stage.name}: {quantization_line(stage)}. Its numbers are those of a damaged base."
         for stage in run.stages
         if stage.quantization and (stage.quantization.cost or 0) > DEAR
     ]
@@ -126,11 +123,11 @@ def quantization_line(stage: StageRecord) -> str:
         return ""
     if found.cost is None:
         return f"{found.quantization}: its cost was not measured: {found.why or 'no reason is kept'}"
-    interval = "" if found.low is None else f", {_loss(found.low)} to {_loss(found.high)}"
+    interval = "" if found.low is None else f" ({_loss(found.low)} to {_loss(found.high)})"
     of = f" on {found.completions} completions" if found.completions else ""
     return (
-        f"{found.quantization} costs {_loss(found.cost)} nats per token{of} "
-        f"({_loss(found.unquantized)} → {_loss(found.loss)}{interval})"
+        f"{found.quantization} costs {_loss(found.cost)} nats per token{interval}{of}: "
+        f"{_loss(found.unquantized)} → {_loss(found.loss)}"
     )
 
 

@@ -58,7 +58,7 @@ def _frontier(
     across, up = axes
     figure, panel = new_panel(4.6, 3.4)
     for target, points in seeds.items():
-        pale = {"color": look[target].color, "alpha": 0.45, "markersize": 3.5, "markeredgewidth": 0}
+        pale = {"color": look[target].color, "alpha": 0.45, "markersize": 5, "markeredgewidth": 0}
         for point in points:
             panel.plot(point.x, point.y, look[target].marker, **pale)
     for name, point in crosses.items():

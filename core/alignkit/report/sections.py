@@ -84,12 +84,11 @@ def make_sections(run: RunRecord, drawn: Drawn) -> Sections:
     rewards = next((found.rewards for _, found in evaluations if found.rewards), ())
 
     def evaluated(stage: StageRecord, evaluation: Evaluation) -> Evaluated:
-        draw = lambda: _evaluated(stage, evaluation, look)
-        return drawn(f"evaluate {stage.name}", (stage, look), draw)
+        return drawn(f"evaluate {stage.name}", (stage, look), lambda: _evaluated(stage, evaluation, look))
 
     def trained(family: str, stages: tuple[StageRecord, ...]) -> Trained:
-        draw = lambda: _trained(family, stages, look[family], rewards)
-        return drawn(f"train {family}", (stages, look[family], rewards), draw)
+        made_of = (stages, look[family], rewards)
+        return drawn(f"train {family}", made_of, lambda: _trained(family, stages, look[family], rewards))
 
     return Sections(
         tuple(evaluated(stage, evaluation) for stage, evaluation in evaluations),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alignkit.evaluation.preferences import LENGTH_ONLY, MEASURES
@@ -83,10 +83,11 @@ def _draw_measured(panel: Axes, line: Series, look: Look) -> None:
     """Draw the values as they were measured, pale, where a smoothed line is drawn over them."""
     if len(line.values) < SMOOTHED_FROM:
         return
-    style: Mapping[str, object] = {"linewidth": 0.7, "alpha": 0.3}
-    if len(line.values) <= MOST_DOTS:
-        style = {"linewidth": 0, "marker": "o", "markersize": 2.2, "markeredgewidth": 0, "alpha": 0.45}
-    panel.plot(line.steps, line.values, color=look.color, **style)
+    if len(line.values) > MOST_DOTS:
+        panel.plot(line.steps, line.values, color=look.color, linewidth=0.7, alpha=0.3)
+        return
+    dots = {"marker": "o", "markersize": 2.2, "markeredgewidth": 0}
+    panel.plot(line.steps, line.values, color=look.color, linewidth=0, alpha=0.45, **dots)
 
 
 def _draw(panel: Axes, records: Records, name: str, look: Look) -> None:
