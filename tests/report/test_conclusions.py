@@ -66,7 +66,8 @@ def test_for_how_many_prompts_and_seeds_the_numbers_speak_is_told():
     )
     each = {"dpo": {f"dpo-seed-{n}": {"gold": around(0.6)} for n in (1, 2, 3)}}
     assert of_frontier(policies(each=each, **targets))[-1] == (
-        "The intervals are over 40 prompts and 3 seeds. ppo ran once: there they say nothing about other seeds."
+        "The intervals are over 40 prompts and 3 seeds. "
+        "ppo ran once: there they say nothing about other seeds."
     )
 
 
@@ -126,9 +127,7 @@ def test_one_run_is_said_to_be_one_and_seeds_are_counted():
 def test_a_policy_that_exploits_its_reward_is_named_only_where_the_watched_reward_fell():
     rise = [n / 10 for n in range(60)]
     turn = [min(n, 60 - n) / 10 for n in range(60)]
-    assert (
-        "exploits the reward: after about step 31" in of_two_rewards("gold", noisy(rise), turn)[-1]
-    )
+    assert "exploits the reward: after about step 31" in of_two_rewards("gold", noisy(rise), turn)[-1]
     assert "no sign of over-optimization" in of_two_rewards("gold", noisy(rise), noisy(rise, 1))[-1]
     assert "without a gain" in of_two_rewards("gold", noisy([1.0] * 60), noisy(turn, 1))[-1]
 

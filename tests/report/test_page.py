@@ -207,7 +207,9 @@ def test_the_recipe_and_its_overrides_are_shown_as_text(page):
 
 def test_the_data_table_and_the_cost_of_quantization_are_shown(page):
     assert "5 × all completions tie (first at ranked.jsonl:2)" in words(page)
-    assert words(page).count("nf4 costs 0.41 nats per token (0.35 to 0.47) on 32 completions: 2.19 → 2.60") == 2
+    assert (
+        words(page).count("nf4 costs 0.41 nats per token (0.35 to 0.47) on 32 completions: 2.19 → 2.60") == 2
+    )
 
 
 def test_samples_are_shown_of_every_stage_that_has_some(page):

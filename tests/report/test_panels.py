@@ -72,7 +72,10 @@ def test_what_length_alone_would_get_has_no_panel_of_its_own():
 def test_a_lone_reward_is_drawn_once_as_the_optimized_reward():
     same = {"rollouts/reward": 2.0, "rewards/a": 2.0}
     assert drawn(make_record(same)) == ["rollouts/reward"]
-    assert drawn(make_record(same, {"rollouts/reward": 1.0, "rewards/a": 3.0})) == ["rollouts/reward", "rewards/a"]
+    assert drawn(make_record(same, {"rollouts/reward": 1.0, "rewards/a": 3.0})) == [
+        "rollouts/reward",
+        "rewards/a",
+    ]
 
 
 def test_the_metrics_of_a_mixture_are_drawn_in_the_same_order_and_none_that_one_objective_would_not_have():

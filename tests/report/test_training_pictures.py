@@ -6,7 +6,6 @@ from alignkit.measure import Metric
 from alignkit.report.figures import looks
 from alignkit.report.training_pictures import compared_with_length, curves
 
-
 LOOK = looks(["s"])["s"]
 
 
