@@ -52,7 +52,7 @@ class BradleyTerry(Objective):
         reported = {
             "rewards/chosen": chosen,
             "rewards/rejected": rejected,
-            "rewards/accuracies": (chosen > rejected).float(),
+            "rewards/accuracies": ((chosen - rejected).sign() + 1) / 2,  # a tie counts half
             "rewards/margins": chosen - rejected,
         }
         return Loss(terms, pairs.weight, reported)

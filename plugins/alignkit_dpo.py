@@ -45,7 +45,7 @@ class DirectPreferenceOptimization(Objective):
         reported = {
             "rewards/chosen": chosen,
             "rewards/rejected": rejected,
-            "rewards/accuracies": (margin > 0).float(),
+            "rewards/accuracies": (margin.sign() + 1) / 2,  # a tie counts half
             "rewards/margins": margin,
             "logps/chosen": logps[pairs.winner],
             "logps/rejected": logps[pairs.loser],

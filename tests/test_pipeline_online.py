@@ -194,7 +194,7 @@ def test_the_report_of_the_run_shows_every_stage_target_and_reward(made, tmp_pat
         "win rate against ppo, judge",
     ]:
         assert name in page, name
-    assert list((tmp_path / "tiny" / "report").glob("*.png"))
+    assert list((tmp_path / "tiny" / "report").glob("*.svg"))
 
 
 def test_run_again_everything_is_skipped_and_a_changed_reward_does_again_what_used_it(

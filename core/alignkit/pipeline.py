@@ -9,10 +9,13 @@ from typing import Any
 from accelerate import Accelerator
 
 from alignkit.display import TerminalDisplay
+from alignkit.models.base import compute_dtype
 from alignkit.progress import counting, doing
 from alignkit.registry import Registry
 from alignkit.run.files import disk_errors
 from alignkit.run.folder import RunFolder, StageFolder
+from alignkit.run.hardware import find_hardware
+from alignkit.run.kept_recipe import KeptRecipe, RecipeSource, keep_recipe
 from alignkit.run.lock import locked
 from alignkit.run.manifest import begin, finish, missing_or_changed, read_manifest
 from alignkit.stages.context import make_context
@@ -22,13 +25,23 @@ from alignkit.stages.working import work_on
 
 
 def run_plan(
-    plan: Plan, registry: Registry, out: Path, display: TerminalDisplay
+    plan: Plan,
+    registry: Registry,
+    out: Path,
+    display: TerminalDisplay,
+    source: RecipeSource | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every stage in `out/<recipe name>/<stage>/`; return the summaries of the stages that ran."""
+    """Run every stage in `out/<recipe name>/<stage>/`; return the summaries of the stages that ran.
+
+    source: the recipe's file, which the run keeps beside its stages.
+    """
     run = RunFolder(out / plan.recipe.name)
     summaries: dict[str, dict[str, Any]] = {}
     with locked(run.path), disk_errors(run.path):
-        context = make_context(plan, registry, run, display, Accelerator().device)
+        keep_recipe(run, KeptRecipe(tuple(plan.stages), plan.recipe.model_dump(mode="json"), source))
+        device = Accelerator().device
+        context = make_context(plan, registry, run, display, device)
+        hardware = find_hardware(device, compute_dtype(plan.recipe.model.dtype, device))
         with doing(counting(display, "comparing the base with earlier runs")):
             base = context.base.fingerprint
         done: dict[str, str] = {}
@@ -41,7 +54,7 @@ def run_plan(
                 skipped = _is_done(folder, run, inputs.fingerprint, display)
             if skipped:
                 continue
-            manifest = begin(folder, inputs, stage.line, stage.metrics)
+            manifest = begin(folder, inputs, stage.line, stage.metrics, hardware)
             summaries[name] = work_on(stage, replace(context, seed=inputs.seed), folder)
             with doing(counting(display, "writing the manifest")):
                 finish(folder, manifest)

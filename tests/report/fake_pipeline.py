@@ -1,8 +1,11 @@
-"""A whole pipeline on disk as a run leaves it: every verb, and one stage that was interrupted."""
+"""A whole pipeline on disk as a run leaves it: every verb, two seeds, and a stage that was interrupted."""
 
+import json
 from pathlib import Path
 
 from fake_run import (
+    answer,
+    data_report,
     offline_metrics,
     online_metrics,
     policy_measures,
@@ -12,19 +15,72 @@ from fake_run import (
     write_train,
 )
 
+from alignkit.run.folder import RunFolder
+from alignkit.run.kept_recipe import KeptRecipe, RecipeSource, keep_recipe
+
+RECIPE = "name: rlhf  # made up & <b>not bold</b>\nmodel: {base: tiny-model}\n"
+STAGES = (
+    "sft",
+    "samples",
+    "ranked",
+    "reward",
+    "dpo-seed-1",
+    "dpo-seed-2",
+    "ppo",
+    "judge",
+    "compare",
+    "unlikelihood",
+    "exported",
+)
+"""The recipe's stages in its order; the last one is not begun."""
+
+
+COST = {
+    "quantization": "nf4",
+    "block_size": 64,
+    "dtype": "float32",
+    "loss": 2.6,
+    "unquantized": 2.19,
+    "cost": 0.41,
+    "low": 0.35,
+    "high": 0.47,
+    "completions": 32,
+    "tokens": 900,
+    "of": "comparisons",
+}
+
+
+def previews() -> str:
+    """Samples of two prompts after 0, 10 and 20 steps; the last line is still being written."""
+    lines = [
+        {"step": step, "prompt": f"Preview {prompt}?", "completions": [f"after {step} steps"]}
+        for step in (0, 10, 20)
+        for prompt in (1, 2)
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 30, "pro'
+
 
 def write_run(run: Path) -> Path:
     """Write a whole pipeline whose last training stage was interrupted."""
     _write_data(run)
     _write_training(run)
     write_reward_evaluation(run)
+    source = RecipeSource("recipes/rlhf.yaml", RECIPE, ("training.steps=200",))
+    keep_recipe(RunFolder(run), KeptRecipe(STAGES, {"name": "rlhf", "seed": 0}, source))
     targets = {
         "base": policy_measures(0.12, 0.1, 0.0, 44),
         "sft": policy_measures(0.21, 0.4, 1.2, 40),
         "dpo": policy_measures(0.42, 1.1, 6.5, 37),
         "ppo": policy_measures(0.47, 2.6, 17.0, 29),
     }
-    write_evaluation(run, "compare", targets, reads=["sft", "dpo", "ppo", "reward"])
+    each = {
+        "dpo": {
+            "dpo-seed-1": policy_measures(0.36, 0.9, 6.1, 38),
+            "dpo-seed-2": policy_measures(0.48, 1.3, 6.9, 36),
+        }
+    }
+    reads = ["sft", "dpo-seed-1", "dpo-seed-2", "ppo", "reward"]
+    write_evaluation(run, "compare", targets, reads=reads, each=each)
     return run
 
 
@@ -39,6 +95,7 @@ def _write_data(run: Path) -> None:
         settings={"sample": "sft", "on": "prompts", "per_prompt": 4},
         reads=["prompts", "sft"],
         summary={"prompts": 500, "completions": 2000, "finished": 0.93},
+        files={"samples.jsonl": answer("Where is the bridge?", ["Over the river.", "Where?"])},
     )
     write_stage(
         run,
@@ -48,6 +105,11 @@ def _write_data(run: Path) -> None:
         settings={"label": "samples", "by": [{"reward": "sentiment", "weight": 1.0}], "noise": 0.5},
         reads=["samples"],
         summary={"prompts": 500, "mean_reward": 0.21},
+        files={
+            "ranked.jsonl": answer(
+                "Where is the bridge?", ["so-so", "worst", "best"], ranks=[1, 2, 0], rewards=[0.1, -3.0, 0.9]
+            )
+        },
     )
 
 
@@ -61,15 +123,17 @@ def _write_training(run: Path) -> None:
         start="sft",
         reads=["ranked"],
     )
-    write_train(
-        run,
-        "dpo",
-        "dpo",
-        offline_metrics(200, pairs=True, seed=2),
-        start="sft",
-        reads=["ranked"],
-        options={"beta": 0.1},
-    )
+    for seed in (1, 2):
+        write_train(
+            run,
+            f"dpo-seed-{seed}",
+            "dpo",
+            offline_metrics(200, pairs=True, seed=2 + seed),
+            start="sft",
+            reads=["ranked"],
+            options={"beta": 0.1},
+            files={"data.json": data_report()},
+        )
     write_train(
         run,
         "ppo",
@@ -82,6 +146,15 @@ def _write_training(run: Path) -> None:
             "watch": [{"reward": "sentiment", "weight": 1.0}],
         },
         options={"kl_coef": 0.05},
+        files={
+            "previews.jsonl": previews(),
+            "rollouts/ppo/000007.jsonl": answer("What is new?", ["little", "much"]),
+            "rollouts/ppo/000007.scores.json": json.dumps(
+                {"total": [[0.5, 1.5]], "each": {"reward": [[0.5, 1.5]]}}
+            ),
+            "rollouts/ppo/000008.jsonl": answer("What is not scored yet?", ["this", "that"]),
+            "quantization.json": json.dumps(COST),
+        },
     )
     write_train(
         run,

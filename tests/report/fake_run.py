@@ -98,6 +98,7 @@ def write_stage(
     inputs = make_inputs(verb, settings=settings, reads=reads, terms=terms)
     manifest = begin(folder, inputs, line, METRICS if verb == "train" else {})
     for file, text in (files or {}).items():
+        (folder.path / file).parent.mkdir(parents=True, exist_ok=True)
         (folder.path / file).write_text(text, encoding="utf-8")
     if metrics is not None:
         folder.metrics.write_text("".join(json.dumps(record) + "\n" for record in metrics))
@@ -117,6 +118,7 @@ def write_train(
     reads: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
     done: bool = True,
 ) -> None:
     """Write a training stage."""
@@ -128,10 +130,33 @@ def write_train(
         settings={"on": "comparisons", "start": start, "steps": 200, **(settings or {})},
         reads=["comparisons", *([start] if start else []), *reads],
         terms=[make_term(objective, **(options or {}))],
+        files=files,
         metrics=metrics,
         summary={"steps": 200, "held_out/loss": metrics[-1]["loss"] if metrics else 0},
         done=done,
     )
+
+
+def data_report() -> str:
+    """What became of the rows of `ranked`: 5 of 256 are no pairs."""
+    tie = {"count": 5, "first": "ranked.jsonl:2"}
+    report = {
+        "name": "ranked",
+        "rows": 256,
+        "examples": 251,
+        "completions": 1004,
+        "prompt_tokens": 10503,
+        "completion_tokens": 19754,
+        "truncated": 3,
+        "dropped": {"all completions tie": tie},
+    }
+    return json.dumps({"ranked": report})
+
+
+def answer(prompt: str, completions: Sequence[str], **more: Any) -> str:
+    """Return one row of completions, as messages."""
+    said = [[{"role": "assistant", "content": text}] for text in completions]
+    return json.dumps({"prompt": [{"role": "user", "content": prompt}], "completions": said, **more}) + "\n"
 
 
 def offline_metrics(steps: int, pairs: bool, seed: int = 0) -> list[dict[str, float]]:
@@ -210,7 +235,13 @@ def policy_measures(sentiment: float, reward: float, kl: float, length: float) -
 
 
 def write_evaluation(
-    run: Path, name: str, targets: dict[str, Any], *, reads: list[str], done: bool = True
+    run: Path,
+    name: str,
+    targets: dict[str, Any],
+    *,
+    reads: list[str],
+    each: Mapping[str, Any] | None = None,
+    done: bool = True,
 ) -> None:
     """Write an evaluate stage for policies, with samples of ten prompts."""
     settings = {
@@ -227,6 +258,7 @@ def write_evaluation(
         "rewards": ["sentiment", "reward"],
         "measures": _plain(MEASURES),
         "targets": targets,
+        "each": each or {},
     }
     files = {"evaluation.json": json.dumps(evaluation), "samples.jsonl": _samples(list(targets))}
     write_stage(

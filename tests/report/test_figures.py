@@ -1,25 +1,39 @@
-"""How pictures look: stages told apart, names that can be read."""
+"""How pictures look: stages told apart, by day and by night."""
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import re
 
-from alignkit.report.figures import Cross, label_points, looks, new_figure
+import pytest
+
+from alignkit.report.figures import COLORS, PAINTS, looks, paints_css
 
 
 def test_two_stages_never_look_alike_and_the_base_is_black():
     found = looks(["base", *(f"s{number}" for number in range(14))])
     assert len(set(found.values())) == 15
-    assert found["base"].color == "#000000"
+    assert found["base"].paint == "var(--base)"
 
 
-def test_names_of_points_close_together_do_not_cover_each_other():
-    figure, (panel,) = new_figure(1, 1, width=4.6, height=3.5)
-    points = {
-        f"policy-{n}": Cross(2 + n / 40, 0.5 + n % 3 / 50, 1.9 + n / 40, 2.1 + n / 40, 0.4, 0.6)
-        for n in range(5)
-    }
-    panel.set(xlim=(1.5, 2.6), ylim=(0.2, 0.8))
-    label_points(panel, points)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = {text.get_text(): text.get_window_extent(renderer) for text in panel.texts}
-    assert set(boxes) == set(points)
-    assert not [(a, b) for a in boxes for b in boxes if a < b and boxes[a].overlaps(boxes[b])]
+def luminance(color):
+    """Relative luminance, as WCAG 2 defines it."""
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(color, paper):
+    bright, dark = sorted((luminance(color), luminance(paper)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("night", [0, 1])
+def test_lines_stand_out_from_the_page_by_day_and_by_night(night):
+    """Orange and sky blue of Okabe and Ito are the palest on white paper."""
+    paper = PAINTS["card"][night]
+    drawn = [both[night] for both in PAINTS.values() if both[0] in COLORS]
+    assert min(contrast(color, paper) for color in drawn) > (2.2, 5)[night]
+    assert contrast(PAINTS["ink"][night], paper) > 7  # WCAG's AAA for text
+
+
+def test_the_style_sheet_gives_every_paint_once_by_day_and_once_by_night():
+    assert re.findall(r"--olive: (#\w+)", paints_css()) == list(PAINTS["olive"])
+    assert paints_css().count("--") == 2 * len(PAINTS)

@@ -40,9 +40,12 @@ def test_of_a_mixture_the_metrics_of_the_objective_that_samples_are_read():
     assert gold_name(online, []) == "sentiment"
     assert series(sampled(online), OPTIMIZED_REWARD).values == (1.0, 1.0)
     assert divergence(online) == {"objective/kl": "KL to the reference (nats per completion)"}
-    picture = proxy_and_gold(online, looks(["s"])["s"], [])
+    picture = proxy_and_gold("s", [online], looks(["s"])["s"], [])
     assert picture is not None
-    assert picture.name == "s-over-optimization"
+    assert [panel.name for panel in picture.panels] == [
+        "s-over-optimization-step",
+        "s-over-optimization-divergence",
+    ]
 
 
 def test_a_divergence_that_was_declared_and_not_measured_is_not_drawn_against():

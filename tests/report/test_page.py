@@ -1,9 +1,9 @@
 """The page that shows a run: self-contained, escaped, complete, and honest about what is not finished."""
 
 import base64
+import hashlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -20,14 +20,11 @@ from fake_run import (
     write_train,
 )
 
+from alignkit.report import training_pictures
 from alignkit.report.page import write_report
+from alignkit.report.sections import Drawn
 
-PICTURES = {
-    "compare-frontier",
-    "judge-reliability",
-    "ppo-over-optimization",
-    *(f"{name}-training" for name in ("sft", "reward", "dpo", "ppo", "unlikelihood")),
-}
+FAMILIES = ("sft", "reward", "dpo", "ppo", "unlikelihood")
 
 
 class Tags(HTMLParser):
@@ -40,7 +37,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -76,14 +73,16 @@ def test_the_page_is_well_formed(page):
 
 def test_the_page_loads_nothing_from_elsewhere(page):
     sources = [
-        value
-        for _, attributes in page.tags
+        (tag, value)
+        for tag, attributes in page.tags
         for name, value in attributes.items()
-        if name in ("src", "href", "srcset", "data")
+        if name in ("src", "href", "xlink:href", "srcset", "data")
     ]
-    assert sources
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert all(
+        value.startswith(("#", "data:text/csv;base64,")) or (tag == "a" and value.startswith("report/"))
+        for tag, value in sources
+    )
+    assert not {"script", "link", "iframe", "object", "base", "img"} & {tag for tag, _ in page.tags}
     assert "url(http" not in "".join(page.words)
     assert "@import" not in "".join(page.words)
 
@@ -112,10 +111,10 @@ def test_the_table_shows_means_with_their_intervals(page):
     assert "KL to the reference (nats per completion)" in words(page)
 
 
-def test_the_highest_mean_of_each_reward_is_marked(run):
+def test_only_a_lead_that_the_intervals_bear_out_is_marked(run):
     html = (run / "report.html").read_text()
-    # of ppo, by sentiment and by reward
-    assert re.findall(r'<td class="best"><b>([^<]*)</b>', html) == ["0.470", "2.60"]
+    # of ppo by reward; by sentiment its interval overlaps that of dpo
+    assert re.findall(r'<td class="best"><b>([^<]*)</b>', html) == ["2.60"]
 
 
 def test_a_mean_over_nothing_is_a_dash(page):
@@ -123,33 +122,67 @@ def test_a_mean_over_nothing_is_a_dash(page):
     assert "nan" not in words(page).lower().split()
 
 
-def test_the_pictures_on_the_page_are_the_png_files_beside_it(run, page):
-    files = {path.stem: path.read_bytes() for path in (run / "report").iterdir()}
-    assert set(files) == PICTURES
-    inlined = [
-        base64.b64decode(attributes["src"].partition(",")[2]) for tag, attributes in page.tags if tag == "img"
+def test_every_picture_on_the_page_is_a_file_beside_it_and_so_are_the_numbers(run):
+    html = (run / "report.html").read_text()
+    files = {path.name for path in (run / "report").iterdir()}
+    for name in (
+        "compare-frontier-sentiment",
+        "judge-reliability-reward",
+        "ppo-over-optimization-step",
+        *(f"{family}-loss" for family in FAMILIES),
+    ):
+        assert f"{name}.svg" in files
+        assert f'id="{name}-' in html
+    assert html.count('class="picture"') == len([name for name in files if name.endswith(".svg")])
+    assert {name for name in files if name.endswith(".csv")} == {
+        f"{name}.csv" for name in (*FAMILIES, "compare", "judge")
+    }
+
+
+def test_no_two_things_on_the_page_have_one_id(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_link_of_the_contents_leads_to_its_place(page):
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    links = [
+        attributes["href"][1:]
+        for tag, attributes in page.tags
+        if tag == "a" and attributes["href"].startswith("#")
     ]
-    assert sorted(inlined) == sorted(files.values())
-    for data in inlined:
-        assert data.startswith(b"\x89PNG")
-        assert min(struct.unpack(">II", data[16:24])) > 300
+    assert {"pipeline", "evaluation-compare", "training-dpo", "samples-ranked", "recipe"} <= set(links)
+    assert set(links) <= ids
+
+
+def test_the_numbers_can_be_taken_from_the_page_alone(run, page):
+    found = {
+        attributes["download"]: base64.b64decode(attributes["href"].partition(",")[2])
+        for tag, attributes in page.tags
+        if "download" in attributes
+    }
+    assert found["dpo.csv"] == (run / "report" / "dpo.csv").read_bytes()
+    assert b"dpo-seed-2" in found["compare.csv"]
 
 
 def test_an_unfinished_stage_is_shown_as_such_and_no_other_is(page):
     assert words(page).count("train, not finished") == 1
+    assert "exported not begun" in words(page)
     assert "unlikelihood not finished" in words(page)
     assert "ppo not finished" not in words(page)
     assert "90 steps done" in words(page)
 
 
-def test_stages_come_after_what_they_read(page):
+def test_stages_come_in_the_order_of_the_recipe(page):
     lines = (
         "train sft on",
         "sample 4 completions per prompt",
         "label samples by",
         "train bradley-terry",
         "train ppo",
+        "evaluate the reward model",
         "evaluate base",
+        "train unlikelihood",
     )
     places = [words(page).index(line) for line in lines]
     assert places == sorted(places)
@@ -157,10 +190,72 @@ def test_stages_come_after_what_they_read(page):
 
 def test_writing_again_replaces_the_report(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "rlhf")
-    (copy / "report" / "old.png").write_bytes(b"")
+    (copy / "report" / "old.svg").write_bytes(b"")
     shutil.rmtree(copy / "compare")
     write_report(copy)
-    assert {path.stem for path in (copy / "report").iterdir()} == PICTURES - {"compare-frontier"}
+    gone = {path.name for path in (run / "report").iterdir()} - {
+        path.name for path in (copy / "report").iterdir()
+    }
+    assert gone == {"compare.csv", "compare-frontier-sentiment.svg", "compare-frontier-reward.svg"}
+
+
+def test_the_recipe_and_its_overrides_are_shown_as_text(page):
+    assert "recipes/rlhf.yaml" in words(page)
+    assert "training.steps=200" in words(page)
+    assert "# made up & <b>not bold</b>" in words(page)
+
+
+def test_the_data_table_and_the_cost_of_quantization_are_shown(page):
+    assert "5 × all completions tie (first at ranked.jsonl:2)" in words(page)
+    assert (
+        words(page).count("nf4 costs 0.41 nats per token (0.35 to 0.47) on 32 completions: 2.19 → 2.60") == 2
+    )
+
+
+def test_samples_are_shown_of_every_stage_that_has_some(page):
+    for text in ("Over the river.", "best worst", "after 20 steps", "much", "Preview 2?"):
+        assert all(word in words(page) for word in text.split())
+    assert "batch 000007" in words(page)
+    assert "What is not scored yet?" not in words(page)
+
+
+def test_seeds_are_one_training_and_each_has_its_row(page):
+    assert "dpo (2 seeds)" in words(page)
+    assert "The rows of each seed" in words(page)
+    assert words(page).count("dpo-seed-2") >= 3
+
+
+def test_a_page_reloads_itself_only_while_its_run_goes_on(tmp_path):
+    write_train(tmp_path, "sft", "sft", [], done=False)
+    html = write_report(tmp_path, live=True).read_text()
+    script = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert len(script) == 1
+    allowed = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{allowed}&#39;" in html or f"script-src 'sha256-{allowed}'" in html
+    assert "This run goes on" in html
+    html = write_report(tmp_path).read_text()
+    assert "<script" not in html
+    assert "This run is not finished" in html
+
+
+def test_what_was_drawn_of_a_stage_that_has_not_changed_is_not_drawn_again(tmp_path, monkeypatch):
+    write_train(tmp_path, "done", "sft", offline_metrics(3, pairs=False))
+    write_train(tmp_path, "open", "sft", offline_metrics(3, pairs=False), done=False)
+    drawn, names = Drawn(), []
+    draw = training_pictures.render
+
+    def watched(figure, name):
+        names.append(name)
+        return draw(figure, name)
+
+    monkeypatch.setattr(training_pictures, "render", watched)
+    write_report(tmp_path, drawn=drawn)
+    assert {name.partition("-")[0] for name in names} == {"done", "open"}
+    names.clear()
+    with (tmp_path / "open" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "loss": 0.5}\n')
+    write_report(tmp_path, drawn=drawn)
+    assert {name.partition("-")[0] for name in names} == {"open"}
 
 
 def test_a_run_without_an_evaluation_shows_its_training(tmp_path):
@@ -168,7 +263,7 @@ def test_a_run_without_an_evaluation_shows_its_training(tmp_path):
     page = Tags(write_report(tmp_path).read_text())
     assert "Training" in words(page)
     assert "Evaluation" not in words(page)
-    assert [tag for tag, _ in page.tags].count("img") == 1
+    assert "sft by step" in words(page)
 
 
 def test_a_stage_that_has_not_made_a_step_is_shown(tmp_path):
@@ -184,7 +279,7 @@ def test_many_targets_close_together_are_all_drawn(tmp_path):
     write_evaluation(tmp_path, "compare", targets, reads=[])
     text = words(Tags(write_report(tmp_path).read_text()))
     assert all(name in text for name in targets)
-    assert (tmp_path / "report" / "compare-frontier.png").is_file()
+    assert (tmp_path / "report" / "compare-frontier-sentiment.svg").is_file()
 
 
 def test_a_lone_target_without_a_kl_has_a_table_without_best_and_no_frontier(tmp_path):
@@ -192,7 +287,7 @@ def test_a_lone_target_without_a_kl_has_a_table_without_best_and_no_frontier(tmp
     html = write_report(tmp_path).read_text()
     assert "0.500 0.400 to 0.600" in words(Tags(html))
     assert 'class="best"' not in html
-    assert not list((tmp_path / "report").iterdir())
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["compare.csv"]
 
 
 def test_names_and_settings_are_escaped_too(tmp_path):

@@ -39,27 +39,53 @@ def test_a_measure_of_a_third_party_has_its_unit():
     )
 
 
-def test_the_highest_mean_of_a_reward_is_marked_and_of_nothing_else():
-    table = make_table(
-        evaluation(
-            {
-                "base": {"sentiment": Interval(0.1, 0.0, 0.2, 10), "length": exactly(30.0)},
-                "sft": {"sentiment": Interval(0.3, 0.1, 0.5, 10), "length": exactly(40.0)},
-            }
-        )
+def best_of(targets, **more):
+    """The targets whose sentiment is marked."""
+    table = make_table(evaluation({name: {"sentiment": value} for name, value in targets.items()}, **more))
+    return [row.target for row in table.rows if row.cells[0] and row.cells[0].best]
+
+
+def test_the_highest_mean_of_a_reward_is_marked_where_its_interval_overlaps_no_other():
+    low, middle = Interval(0.1, 0.0, 0.2, 10), Interval(0.3, 0.1, 0.5, 10)
+    assert best_of({"base": low, "sft": Interval(0.3, 0.21, 0.5, 10)}) == ["sft"]
+    assert best_of({"base": low, "sft": middle}) == []
+    # apart from the second, and not from the third, whose interval is wide
+    assert (
+        best_of({"base": Interval(0.1, 0.0, 0.9, 10), "sft": middle, "dpo": Interval(0.7, 0.6, 0.8, 10)})
+        == []
     )
-    assert {row.target: [cell and cell.best for cell in row.cells] for row in table.rows} == {
-        "base": [False, False],
-        "sft": [True, False],
-    }
-    alone = make_table(evaluation({"sft": {"sentiment": exactly(0.3)}}))
-    assert [cell and cell.best for cell in alone.rows[0].cells] == [False]
+
+
+def test_a_number_alone_or_without_an_interval_is_not_marked():
+    assert best_of({"sft": Interval(0.3, 0.2, 0.4, 10)}) == []
+    assert best_of({"base": exactly(0.1), "sft": exactly(0.3)}) == []
+
+
+def test_what_is_no_reward_is_never_marked():
+    lengths = {"base": {"length": Interval(30, 29, 31, 10)}, "sft": {"length": Interval(40, 39, 41, 10)}}
+    assert not any(cell and cell.best for row in make_table(evaluation(lengths)).rows for cell in row.cells)
 
 
 def test_of_reward_models_the_highest_accuracy_is_marked():
-    targets = {name: {"accuracy": exactly(mean)} for name, mean in {"a": 0.6, "b": 0.7}.items()}
+    targets = {
+        name: {"accuracy": Interval(mean, mean - 0.01, mean + 0.01, 10)}
+        for name, mean in (("a", 0.6), ("b", 0.7))
+    }
     table = make_table(Evaluation("reward models", "pairs", targets))
     assert [row.cells[0] and row.cells[0].best for row in table.rows] == [False, True]
+
+
+def test_the_rows_of_seeds_stand_apart_on_the_scale_of_their_column_and_none_is_the_best():
+    targets = {"base": {"length": exactly(10.0)}, "sft": {"length": exactly(20.0)}}
+    seeds = {"sft": {"sft-seed-1": {"length": exactly(10.0)}, "sft-seed-2": {"length": exactly(30.0)}}}
+    table = make_table(evaluation(targets, each=seeds))
+    assert [row.target for row in table.rows] == ["base", "sft"]
+    assert {row.target: row.cells[0] and row.cells[0].middle for row in table.seeds} == {
+        "sft-seed-1": 4.0,
+        "sft-seed-2": 96.0,
+    }
+    assert table.rows[1].cells[0] is not None
+    assert table.rows[1].cells[0].middle == 50.0
 
 
 def test_a_column_has_one_scale_and_one_number_of_decimals():

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from alignkit.errors import UserError
-from alignkit.run.lock import locked
+from alignkit.run.lock import is_locked, locked
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -41,3 +41,14 @@ def test_the_lock_is_free_again_after_an_error(tmp_path):
     ):
         pass
     shutil.rmtree(tmp_path / "run")
+
+
+def test_whether_a_run_goes_on_can_be_told_without_disturbing_it(tmp_path):
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "absent")
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        pass

@@ -1,12 +1,14 @@
 """A stage's manifest: read back as it was written, or not trusted."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
 
 from alignkit.measure import Metric
 from alignkit.run.folder import StageFolder
+from alignkit.run.hardware import Hardware
 from alignkit.run.manifest import Inputs, TermInputs, begin, finish, missing_or_changed, read_manifest
 
 TRAINS = {"policy": "language-model", "value": "value"}
@@ -91,3 +93,28 @@ def test_what_an_earlier_version_wrote_is_read_but_is_not_the_same_stage(folder)
 def test_what_is_not_as_alignkit_writes_it_is_not_trusted(folder, text):
     folder.manifest.write_text(text)
     assert read_manifest(folder) is None
+
+
+def test_the_hardware_is_read_back_and_changes_no_fingerprint(folder):
+    hardware = Hardware("Tiny CPU", 2, 15.6, "float32")
+    written = begin(folder, INPUTS, "", {}, hardware)
+    assert read_manifest(folder) == written
+    assert written.hardware == hardware
+    assert written.fingerprint == INPUTS.fingerprint
+
+
+def test_a_stage_that_is_killed_and_resumed_has_worked_as_long_as_both_times_together(folder, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    begin(folder, INPUTS, "", {})
+    (folder.path / "metrics.jsonl").write_text("")
+    os.utime(folder.path / "metrics.jsonl", (1060.0, 1060.0))  # the last file before it was killed
+    os.utime(folder.manifest, (1000.0, 1000.0))
+    clock[0] = 5000.0
+    resumed = begin(folder, INPUTS, "", {})
+    assert resumed.seconds == 60.0
+    clock[0] = 5030.0
+    finish(folder, resumed)
+    done = read_manifest(folder)
+    assert done is not None
+    assert done.seconds == 90.0

@@ -42,7 +42,8 @@ class NewMethod(Objective):
         terms = torch.relu(1 - margin)  # (P,)
         # Return no mean and no sum: the engine divides Σ weight·terms by Σ weight over the whole optimizer
         # step. It averages the metrics too.
-        reported = {"rewards/margins": margin, "rewards/accuracies": (margin > 0).float()}
+        accuracies = (margin.sign() + 1) / 2  # (P,); a tie counts half
+        reported = {"rewards/margins": margin, "rewards/accuracies": accuracies}
         return Loss(terms, pairs.weight, reported)
 
 

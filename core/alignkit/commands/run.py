@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +18,23 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", help="The folder in which runs are kept.")] = Path("runs"),
     plugin: Plugins = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the run's page in a browser while the run goes on.")
+    ] = False,
 ) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones are resumed."""
     from alignkit.commands.planning import plan_recipe
     from alignkit.models.quantization import settle_in_run
+    from alignkit.run.kept_recipe import read_source
 
     planned = plan_recipe(recipe, overrides, plugin, settle_in_run)
+    source = read_source(recipe, overrides or [])
 
     from alignkit.display import TerminalDisplay
     from alignkit.progress import counting, doing
+    from alignkit.report.companion import followed
 
+    place = out / planned.plan.recipe.name
     with TerminalDisplay() as display:
         display.console.print(planned.model_line, highlight=False, markup=False, soft_wrap=True)
         display.note("loading torch and transformers …")
@@ -34,8 +42,23 @@ def run(
             from alignkit.pipeline import run_plan
             from alignkit.training.interruption import Interrupted
         try:
-            run_plan(planned.plan, planned.registry, out, display)
+            with followed(place) if live else nullcontext():
+                run_plan(planned.plan, planned.registry, out, display, source)
         except Interrupted:
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
             raise typer.Exit(TERMINATED) from None
-        display.close(f"Done: {out / planned.plan.recipe.name}")
+        display.close(f"Done: {place}")
+        display.console.print(_report(place), highlight=False, markup=False, soft_wrap=True)
+
+
+def _report(run: Path) -> str:
+    """Write the page of a finished run; return a line that says where it is.
+
+    A page that cannot be written never fails the run.
+    """
+    from alignkit.report.page import write_report
+
+    try:
+        return f"Report: {write_report(run)}"
+    except Exception as error:
+        return f"The report could not be written: {type(error).__name__}: {error}"

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alignkit.report.figures import INK, Look, Picture, new_figure, render, style, whole_steps
+from alignkit.report.conclusions import of_two_rewards
+from alignkit.report.figures import INK, PALE, Look, Picture, new_panel, style, whole_steps
 from alignkit.report.records import StageRecord
-from alignkit.report.series import Records, has, series, smoothed
+from alignkit.report.series import Records, has, mean_records, series, smoothed
+from alignkit.report.vector import render
 from alignkit.training.metrics import OPTIMIZED_REWARD, REWARDS
 
 if TYPE_CHECKING:
@@ -75,27 +77,33 @@ def divergence(stage: StageRecord) -> dict[str, str]:
     return {}
 
 
-def proxy_and_gold(stage: StageRecord, look: Look, rewards: Sequence[str]) -> Picture | None:
+def proxy_and_gold(
+    family: str, stages: Sequence[StageRecord], look: Look, rewards: Sequence[str]
+) -> Picture | None:
     """Draw the optimized reward and a watched reward against the step and, where measured, the divergence.
 
-    rewards: see `gold_name`; None where there is no watched reward.
+    stages: those of all seeds, whose mean is drawn. rewards: see `gold_name`; None where there is no watched
+    reward.
     """
-    gold, records = gold_name(stage, rewards), sampled(stage)
+    gold, records = gold_name(stages[0], rewards), mean_records([sampled(stage) for stage in stages])
     if gold is None:
         return None
-    by = {"step": "step", **divergence(stage)}
-    figure, axes = new_figure(len(by), across=2, width=4.8, height=3.1)
-    for panel, (x, label) in zip(axes, by.items(), strict=True):
+    panels = []
+    for x, label in {"step": "step", **divergence(stages[0])}.items():
+        figure, panel = new_panel(4.6, 2.9)
         _draw_both(panel, records, x, gold, look.color)
         panel.set_xlabel(label)
         if x == "step":
             whole_steps(panel)
+        panels.append(render(figure, f"{family}-over-optimization-{'step' if x == 'step' else 'divergence'}"))
+    seeds = f", mean of {len(stages)} seeds" if len(stages) > 1 else ""
     caption = (
-        f"Over-optimization: the reward that {stage.name} optimizes (left axis) and {gold} (right axis, "
-        "dashed) on its rollouts. "
+        f"Over-optimization: the reward that {family} optimizes (left axis) and {gold} (right axis, "
+        f"dashed) on its rollouts{seeds}. "
         "Where the first goes on rising and the second falls, the policy exploits the reward."
     )
-    return render(figure, f"{stage.name}-over-optimization", caption)
+    both = (series(records, OPTIMIZED_REWARD).values, series(records, f"{REWARDS}{gold}").values)
+    return Picture(caption, tuple(panels), of_two_rewards(gold, *both))
 
 
 def _draw_both(panel: Axes, records: Records, x: str, gold: str, color: str) -> None:
@@ -103,7 +111,7 @@ def _draw_both(panel: Axes, records: Records, x: str, gold: str, color: str) -> 
     other = panel.twinx()
     style(other)
     other.grid(False)
-    other.spines["right"].set_visible(True)
+    other.spines["right"].set(visible=True, color=PALE)
     _draw(panel, records, x, OPTIMIZED_REWARD, color, dashed=False)
     panel.set_ylabel("optimized reward", color=color)
     _draw(other, records, x, f"{REWARDS}{gold}", INK, dashed=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from alignkit.evaluation.statistics import Bin, Interval
 from alignkit.measure import Metric
+from alignkit.run.kept_recipe import KeptRecipe
 from alignkit.run.manifest import Manifest
 
 REWARD_MODELS = "reward models"
@@ -19,7 +20,8 @@ class Evaluation:
     """The measures of each target (a stage, or `base`) with their intervals.
 
     measures: the label and unit of each number. rewards: the numbers to maximize, the gold reward first.
-    against: the target that the others are compared with. calibration: the curve of each reward model.
+    against: the target that the others are compared with. calibration: the curve of each reward model. each:
+    the measures of every seed, by target and stage, of targets that were trained with several.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class Evaluation:
     prompts: int | None = None
     per_prompt: int | None = None
     calibration: Mapping[str, tuple[Bin, ...]] = field(default_factory=dict)
+    each: Mapping[str, Mapping[str, Mapping[str, Interval]]] = field(default_factory=dict)
 
     @property
     def divergence(self) -> str | None:
@@ -52,15 +55,51 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class AnswerSet:
+    """Answers that are shown together. title: where they are from. over_time: the columns are moments of
+    one training, not policies.
+    """
+
+    title: str
+    answers: tuple[Answers, ...]
+    over_time: bool = False
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What quantizing the base costs on a stage's data, in nats per token.
+
+    loss, unquantized: the base's loss with and without. low, high: the interval of the cost. of: what was
+    measured. why: the reason where nothing was.
+    """
+
+    quantization: str
+    loss: float | None = None
+    unquantized: float | None = None
+    cost: float | None = None
+    low: float | None = None
+    high: float | None = None
+    completions: int | None = None
+    of: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
 class StageRecord:
-    """What a stage left on disk. metrics: one record per step. summary: its final numbers."""
+    """What a stage left on disk.
+
+    metrics: one record per step. summary: its final numbers. data: what became of the rows of each data set
+    that it learned from, as in `data.json`.
+    """
 
     name: str
     manifest: Manifest
     metrics: tuple[Mapping[str, float], ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Evaluation | None = None
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[AnswerSet, ...] = ()
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    quantization: Quantization | None = None
 
     @property
     def verb(self) -> str:
@@ -110,10 +149,24 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run: its stages, each after those it reads."""
+    """A run: its stages in the recipe's order, then those that an earlier recipe left.
+
+    recipe: None where an older version wrote the run: then each stage comes after those it reads.
+    """
 
     name: str
     stages: tuple[StageRecord, ...]
+    recipe: KeptRecipe | None = None
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Return the names of the recipe's stages that are not begun."""
+        return tuple(name for name in (self.recipe.stages if self.recipe else ()) if name not in self.names)
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every stage is finished."""
+        return not self.waiting and all(stage.done for stage in self.stages)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Makes the table of an evaluation: one row per target, one column per measure."""
+"""Makes the table of an evaluation: one row per target and seed, one column per measure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from alignkit.evaluation.preferences import ACCURACY
 from alignkit.evaluation.statistics import Interval
+from alignkit.report.conclusions import best
 from alignkit.report.records import REWARD_MODELS, Evaluation
 
 
@@ -36,27 +37,28 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """The labels of the columns, and the rows."""
+    """The labels of the columns, the rows of the targets, and those of each seed of a target."""
 
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    seeds: tuple[TableRow, ...] = ()
 
 
 def make_table(evaluation: Evaluation) -> Table:
-    """Make the table of an evaluation, with a mark at the highest mean of each reward."""
+    """Make the table of an evaluation.
+
+    Of each reward, the highest mean is marked where its interval overlaps no other's. All rows of a column
+    have one scale.
+    """
     marked = (ACCURACY,) if evaluation.kind == REWARD_MODELS else evaluation.rewards
     names = _columns(evaluation)
-    columns = [
-        _column(
-            {target: values[name] for target, values in evaluation.targets.items() if name in values},
-            marked=name in marked,
-        )
-        for name in names
-    ]
-    rows = tuple(
-        TableRow(target, tuple(column.get(target) for column in columns)) for target in evaluation.targets
+    seeds = {name: row for rows in evaluation.each.values() for name, row in rows.items()}
+    columns = [_column(evaluation.targets, seeds, name, marked=name in marked) for name in names]
+    return Table(
+        tuple(str(evaluation.metric(name)) for name in names),
+        tuple(TableRow(name, tuple(of.get(name) for of, _ in columns)) for name in evaluation.targets),
+        tuple(TableRow(name, tuple(of.get(name) for _, of in columns)) for name in seeds),
     )
-    return Table(tuple(str(evaluation.metric(name)) for name in names), rows)
 
 
 def _columns(evaluation: Evaluation) -> list[str]:
@@ -89,24 +91,39 @@ class _Scale:
         return 4 + 92 * (number - self.low) / (self.high - self.low) if self.high > self.low else 50.0
 
 
-def _column(values: Mapping[str, Interval], *, marked: bool) -> dict[str, Cell]:
-    """Make the cells of one measure by target. A single number is not marked as the best."""
-    finite = {target: value for target, value in values.items() if math.isfinite(value.mean)}
-    ends = [end for value in finite.values() for end in _ends(value)]
+Rows = Mapping[str, Mapping[str, Interval]]
+
+
+def _column(
+    targets: Rows, seeds: Rows, name: str, *, marked: bool
+) -> tuple[dict[str, Cell], dict[str, Cell]]:
+    """Make the cells of one measure, of the targets and of the seeds."""
+    both = [
+        {row: values[name] for row, values in rows.items() if name in values} for rows in (targets, seeds)
+    ]
+    known = [value for values in both for value in values.values() if math.isfinite(value.mean)]
+    ends = [end for value in known for end in _ends(value)]
     scale = _Scale(min(ends, default=0.0), max(ends, default=0.0))
-    top = max((value.mean for value in finite.values()), default=math.nan)
-    cells = {target: Cell("–") for target in values}
-    for target, value in finite.items():
-        low, high = _ends(value)
-        cells[target] = Cell(
-            mean=scale.write(value.mean),
-            interval=f"{scale.write(low)} to {scale.write(high)}" if _has_interval(value) else "",
-            left=scale.place(low),
-            middle=scale.place(value.mean),
-            right=scale.place(high),
-            best=marked and len(finite) > 1 and value.mean == top,
-        )
-    return cells
+    top = best(both[0]) if marked else None
+    of_targets, of_seeds = (
+        {row: _cell(value, scale, marked=row == top and values is both[0]) for row, value in values.items()}
+        for values in both
+    )
+    return of_targets, of_seeds
+
+
+def _cell(value: Interval, scale: _Scale, *, marked: bool) -> Cell:
+    if not math.isfinite(value.mean):
+        return Cell("–")
+    low, high = _ends(value)
+    return Cell(
+        mean=scale.write(value.mean),
+        interval=f"{scale.write(low)} to {scale.write(high)}" if _has_interval(value) else "",
+        left=scale.place(low),
+        middle=scale.place(value.mean),
+        right=scale.place(high),
+        best=marked,
+    )
 
 
 def _ends(value: Interval) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Draws the metrics of a training stage over its steps, one small panel per metric."""
+"""Draws the metrics of a training over its steps, one small panel per metric, all its seeds together."""
 
 from __future__ import annotations
 
@@ -6,38 +6,64 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alignkit.evaluation.preferences import LENGTH_ONLY, MEASURES
-from alignkit.report.figures import INK, Look, Picture, new_figure, render, whole_steps
+from alignkit.report.conclusions import of_training
+from alignkit.report.figures import INK, Look, Panel, Picture, new_panel, whole_steps
 from alignkit.report.panels import panel_names
 from alignkit.report.records import StageRecord
-from alignkit.report.series import SMOOTHED_FROM, Records, Series, series, smoothed
+from alignkit.report.series import SMOOTHED_FROM, Records, Series, mean_records, series, smoothed
+from alignkit.report.vector import render
 from alignkit.training.metrics import HELD_OUT, LEARNING_RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_PANELS, ACROSS = 15, 3
+MOST_PANELS, MOST_DOTS = 24, 60
+"""Panels of a picture, and steps up to which each value is a dot of its own."""
 
 
-def curves(stage: StageRecord, look: Look) -> Picture | None:
-    """Draw the stage's metrics, with held-out values beside those of training; None before the first step."""
-    known = panel_names(stage)
-    names = known[:MOST_PANELS]
+def curves(family: str, stages: Sequence[StageRecord], look: Look) -> tuple[Picture | None, Picture | None]:
+    """Draw the metrics of stages that differ only in their seed, with held-out values beside training's.
+
+    Return the metrics to look at and those to fold away; None stands for a picture without a panel.
+    """
+    shown, folded = panel_names(stages[0])
+    return (
+        _picture(family, stages, look, shown, of_training(stages, shown)),
+        _picture(family, stages, look, folded, ()),
+    )
+
+
+def _picture(
+    family: str, stages: Sequence[StageRecord], look: Look, names: list[str], says: tuple[str, ...]
+) -> Picture | None:
     if not names:
         return None
-    figure, axes = new_figure(len(names), across=ACROSS, width=3.3, height=2.2)
-    for panel, name in zip(axes, names, strict=True):
-        _draw(panel, stage.metrics, name, look)
-        panel.set_title(stage.title(name), fontsize=9, color=INK, loc="left")
-        whole_steps(panel)
-        if name == LEARNING_RATE:
-            panel.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    for panel in axes[-ACROSS:]:
-        panel.set_xlabel("step")
-    _draw_length_only(stage, dict(zip(names, axes, strict=True)))
-    caption = f"Training of {stage.name}, by step."
-    if len(known) > MOST_PANELS:
-        caption += f" {len(known) - MOST_PANELS} further metrics are in metrics.jsonl."
-    return render(figure, f"{stage.name}-training", caption)
+    panels = tuple(_panel(family, stages, look, name) for name in names[:MOST_PANELS])
+    seeds = f" A thin line is one of {len(stages)} seeds, the thick line their mean." if stages[1:] else ""
+    raw = " Pale is what was measured, the line is smoothed." if len(stages[0].metrics) > 1 else ""
+    caption = f"{family} by step.{seeds or raw}"
+    if len(names) > MOST_PANELS:
+        caption += f" {len(names) - MOST_PANELS} further metrics are in the CSV file."
+    return Picture(caption, panels, says)
+
+
+def _panel(family: str, stages: Sequence[StageRecord], look: Look, name: str) -> Panel:
+    first, mean = stages[0], mean_records([stage.metrics for stage in stages])
+    figure, axes = new_panel(3.25, 2.1, first.title(name))
+    if len(stages) == 1:
+        _draw_measured(axes, series(mean, name), look)
+    for stage in stages if len(stages) > 1 else ():
+        line = series(stage.metrics, name)
+        axes.plot(line.steps, smoothed(line.values), color=look.color, alpha=0.45, linewidth=0.8)
+    _draw(axes, mean, name, look)
+    if name in compared_with_length(first, [name]):
+        _draw_length_only(axes, mean)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7.5, frameon=False, labelcolor=INK)
+    whole_steps(axes)
+    if name == LEARNING_RATE:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    return render(figure, f"{family}-{name}")
 
 
 def compared_with_length(stage: StageRecord, names: Sequence[str]) -> list[str]:
@@ -46,20 +72,26 @@ def compared_with_length(stage: StageRecord, names: Sequence[str]) -> list[str]:
     return [name for name in names if stage.metric(name).unit == unit]
 
 
-def _draw_length_only(stage: StageRecord, panels: dict[str, Axes]) -> None:
-    """Draw what always preferring the longer completion would get, in the panels that count the same."""
-    baseline = series(stage.metrics, f"{HELD_OUT}{LENGTH_ONLY}").values
-    if not baseline:
+def _draw_length_only(panel: Axes, records: Records) -> None:
+    """Draw what always preferring the longer completion would get."""
+    baseline = series(records, f"{HELD_OUT}{LENGTH_ONLY}").values
+    if baseline:
+        panel.axhline(baseline[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins")
+
+
+def _draw_measured(panel: Axes, line: Series, look: Look) -> None:
+    """Draw the values as they were measured, pale, where a smoothed line is drawn over them."""
+    if len(line.values) < SMOOTHED_FROM:
         return
-    for name in compared_with_length(stage, list(panels)):
-        panels[name].axhline(baseline[-1], color=INK, linewidth=1, linestyle=":", label="the longer wins")
-        panels[name].legend(fontsize=7.5, frameon=False)
+    if len(line.values) > MOST_DOTS:
+        panel.plot(line.steps, line.values, color=look.color, linewidth=0.7, alpha=0.3)
+        return
+    dots = {"marker": "o", "markersize": 2.2, "markeredgewidth": 0}
+    panel.plot(line.steps, line.values, color=look.color, linewidth=0, alpha=0.45, **dots)
 
 
 def _draw(panel: Axes, records: Records, name: str, look: Look) -> None:
     training, held_out = series(records, name), series(records, HELD_OUT + name)
-    if len(training.values) >= SMOOTHED_FROM:
-        panel.plot(training.steps, training.values, color=look.color, alpha=0.25, linewidth=0.8)
     if training.values:
         panel.plot(
             training.steps,
@@ -73,7 +105,6 @@ def _draw(panel: Axes, records: Records, name: str, look: Look) -> None:
         panel.plot(
             held_out.steps, held_out.values, "o--", color=INK, linewidth=1, markersize=3.5, label="held out"
         )
-        panel.legend(fontsize=7.5, frameon=False)
 
 
 def _dot(line: Series) -> str:

@@ -10,7 +10,8 @@ from alignkit.recipe import BASE
 MANIFEST = "manifest.json"
 ADAPTER = "adapter"
 SAMPLES, RANKED = "samples.jsonl", "ranked.jsonl"
-REPORT_PAGE, REPORT_PICTURES, SUPERSEDED = "report.html", "report", "superseded"
+REPORT_PAGE, REPORT_FILES, SUPERSEDED = "report.html", "report", "superseded"
+RECIPE = "recipe.json"
 CHECKPOINTS, SIGNALS, ROLLOUTS = "checkpoints", "signals", "rollouts"
 UNHASHED = (CHECKPOINTS, SIGNALS, ROLLOUTS)
 """Folders that only a killed stage or a reader needs; a manifest has no hashes of them."""
@@ -104,6 +105,16 @@ class StageFolder:
         """Return the file of the measures of each target of an evaluation."""
         return self.path / "evaluation.json"
 
+    @property
+    def quantization(self) -> Path:
+        """Return the file that says what the base's quantization costs on the stage's data."""
+        return self.path / "quantization.json"
+
+    @property
+    def previews(self) -> Path:
+        """Return the file of the samples of a few fixed prompts that a training stage draws as it goes on."""
+        return self.path / "previews.jsonl"
+
     def target(self, number: int) -> Path:
         """Return what an evaluation keeps of target `number`, to continue from after it was killed."""
         return self.path / "targets" / f"{number}.json"
@@ -144,6 +155,11 @@ class RunFolder:
         return self.path / REPORT_PAGE
 
     @property
-    def report_pictures(self) -> Path:
-        """Return the folder of the page's pictures."""
-        return self.path / REPORT_PICTURES
+    def report_files(self) -> Path:
+        """Return the folder of the page's pictures and numbers."""
+        return self.path / REPORT_FILES
+
+    @property
+    def recipe(self) -> Path:
+        """Return the file of the recipe that is run; see `kept_recipe.py`."""
+        return self.path / RECIPE

@@ -11,13 +11,17 @@ from alignkit.run.files import (
     disk_errors,
 )
 
+LOCK = ".lock"
+PATIENCE = 0.3
+"""Seconds for which a run waits for the lock: `is_locked` of another process holds it for an instant."""
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and hold its lock; a second process is refused at once."""
+    """Make the folder and hold its lock; a second process is refused."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / LOCK, timeout=PATIENCE)
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -36,3 +40,18 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process holds the folder's lock. To find out, the lock is taken for an instant."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False

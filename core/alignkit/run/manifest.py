@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from typing import Any
 from alignkit.measure import Metric
 from alignkit.run.files import sha256, write_text
 from alignkit.run.folder import MANIFEST, UNHASHED, StageFolder
+from alignkit.run.hardware import Hardware
 from alignkit.signals import BUILT_IN
 
 PACKAGES = ("alignkit", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
@@ -64,8 +66,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a stage. line: what it does, in one line. metrics: how each of its numbers is
-    called.
+    """What is known of a stage.
+
+    line: what it does, in one line. metrics: how each of its numbers is called. hardware: what it ran on;
+    None in manifests that were written before November 2026. began: when it was last begun or resumed, in
+    seconds since 1970. seconds: how long it worked, as far as is known.
     """
 
     fingerprint: str
@@ -75,13 +80,40 @@ class Manifest:
     done: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    began: float | None = None
+    seconds: float = 0.0
 
 
-def begin(folder: StageFolder, inputs: Inputs, line: str, metrics: Mapping[str, Metric]) -> Manifest:
-    """Write down what the stage will be made of."""
-    manifest = Manifest(inputs.fingerprint, inputs, line, metrics, versions=_versions())
+def begin(
+    folder: StageFolder,
+    inputs: Inputs,
+    line: str,
+    metrics: Mapping[str, Metric],
+    hardware: Hardware | None = None,
+) -> Manifest:
+    """Write down what the stage will be made of. A stage that is resumed keeps the time that it worked."""
+    manifest = Manifest(
+        inputs.fingerprint,
+        inputs,
+        line,
+        metrics,
+        versions=_versions(),
+        hardware=hardware,
+        began=time.time(),
+        seconds=_worked(folder, inputs.fingerprint),
+    )
     _write(folder, manifest)
     return manifest
+
+
+def _worked(folder: StageFolder, fingerprint: str) -> float:
+    """Return how long a stage worked before it was killed, in seconds: until it last wrote a file."""
+    earlier = read_manifest(folder)
+    if earlier is None or earlier.began is None or earlier.fingerprint != fingerprint:
+        return 0.0
+    written = max(path.stat().st_mtime for path in folder.path.rglob("*") if path.is_file())
+    return earlier.seconds + max(0.0, written - earlier.began)
 
 
 def finish(folder: StageFolder, manifest: Manifest) -> None:
@@ -91,7 +123,8 @@ def finish(folder: StageFolder, manifest: Manifest) -> None:
         for path in sorted(folder.path.rglob("*"))
         if path.is_file() and path.name != MANIFEST and path.relative_to(folder.path).parts[0] not in UNHASHED
     }
-    _write(folder, replace(manifest, done=True, files=files))
+    seconds = manifest.seconds + (time.time() - manifest.began if manifest.began else 0.0)
+    _write(folder, replace(manifest, done=True, files=files, seconds=seconds))
 
 
 def read_manifest(folder: StageFolder) -> Manifest | None:
@@ -99,7 +132,9 @@ def read_manifest(folder: StageFolder) -> Manifest | None:
     try:
         raw = json.loads(folder.manifest.read_text(encoding="utf-8"))
         metrics = {name: Metric(**metric) for name, metric in raw.get("metrics", {}).items()}
-        return Manifest(**{**raw, "inputs": _read_inputs(raw["inputs"]), "metrics": metrics})
+        hardware = raw.get("hardware") and Hardware(**raw["hardware"])
+        inputs = _read_inputs(raw["inputs"])
+        return Manifest(**{**raw, "inputs": inputs, "metrics": metrics, "hardware": hardware})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
