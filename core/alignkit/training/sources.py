@@ -70,7 +70,7 @@ class FixedSource:
     """Data that does not change: shuffled anew in each epoch, signals of frozen roles computed once."""
 
     sources = ()
-    drawn_in = None
+    drawn_in: float | None = None
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from alignkit.stages.train.plan import HELD_OUT_ENTRY, PlannedTrain
 from alignkit.training.previews import PreviewPrompts, Previews
 
 SAMPLER = "engine"
-"""The sampler of previews. It draws from the base as it is: a few prompts are worth no copy of the weights."""
+"""The sampler of previews. It draws from the base as it is: a few prompts need no copy of the weights."""
 
 
 def make_previews(
