@@ -68,9 +68,10 @@ def load(
         loader.add(place, row, example)
         if entry.limit and len(loader.groups) == entry.limit:
             break
-        limited = entry.limit and not 0 < total <= entry.limit
-        done, wanted = (len(loader.groups), entry.limit) if limited else (loader.tally.rows, total)
-        progress(done, wanted if done < (wanted or 0) else 0)
+        done, wanted = loader.tally.rows, total
+        if entry.limit and not 0 < total <= entry.limit:
+            done, wanted = len(loader.groups), entry.limit
+        progress(done, wanted if done < wanted else 0)
     progress(loader.tally.rows, loader.tally.rows)
     return loader.finish()
 
