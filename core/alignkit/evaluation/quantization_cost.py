@@ -17,6 +17,7 @@ from alignkit.models.base import Base, bytes_of_weights, load_base
 from alignkit.models.computing import compute_signals, forward_budget
 from alignkit.models.memory import bytes_free
 from alignkit.models.roles import Roles
+from alignkit.progress import Progress, ProgressOf, silent
 from alignkit.registry import Registry
 
 MUCH = 0.05
@@ -65,7 +66,9 @@ class QuantizationCost:
         return f"warning: {said}; {_advice(self)}" if self.cost > MUCH else said
 
 
-def measure_cost(base: Base, spec: recipe.Model, registry: Registry, chosen: Chosen) -> QuantizationCost:
+def measure_cost(
+    base: Base, spec: recipe.Model, registry: Registry, chosen: Chosen, progress: ProgressOf = silent
+) -> QuantizationCost:
     """Compare the quantized base with the unquantized base, which is loaded for this and freed.
 
     spec: the settings with which the base was loaded. Random states stay as they were. Where the memory has
@@ -83,11 +86,13 @@ def measure_cost(base: Base, spec: recipe.Model, registry: Registry, chosen: Cho
     if not chosen.groups:
         return QuantizationCost(**{**asdict(found), "why": "the data has no token to predict"})
     with torch.random.fork_rng([base.device] if base.device.type == "cuda" else []):
-        quantized = bare_losses(base, spec.lora, chosen.groups)
+        counted = progress("what quantization costs: the quantized base")
+        quantized = bare_losses(base, spec.lora, chosen.groups, counted)
         plain = load_base(
             spec.model_copy(update={"quantization": "none", "block_size": 64}), registry, base.device
         )
-        whole = bare_losses(plain, spec.lora, chosen.groups)
+        counted = progress("what quantization costs: the unquantized base")
+        whole = bare_losses(plain, spec.lora, chosen.groups, counted)
         del plain
         free_memory()
     lost = [ours - theirs for ours, theirs in zip(quantized, whole, strict=True)]
@@ -105,11 +110,13 @@ def measure_cost(base: Base, spec: recipe.Model, registry: Registry, chosen: Cho
     )
 
 
-def bare_losses(base: Base, lora: recipe.Lora, groups: Sequence[Group]) -> list[float]:
+def bare_losses(
+    base: Base, lora: recipe.Lora, groups: Sequence[Group], progress: Progress | None = None
+) -> list[float]:
     """Return −log π of each completion under a base without any adapter."""
     with Roles(base, lora, seed=0) as roles:
         roles.add("policy", trainable=False)
-        logps = compute_signals(roles, groups, ["policy"], forward_budget())["logps"]
+        logps = compute_signals(roles, groups, ["policy"], forward_budget(), progress=progress)["logps"]
     return (-logps.double().sum(-1)).tolist()
 
 

@@ -105,16 +105,6 @@ class StageFolder:
         """Return the file of the measures of each target of an evaluation."""
         return self.path / "evaluation.json"
 
-    @property
-    def quantization(self) -> Path:
-        """Return the file that says what the base's quantization costs on the stage's data."""
-        return self.path / "quantization.json"
-
-    @property
-    def previews(self) -> Path:
-        """Return the file of the samples of a few fixed prompts that a training stage draws as it goes on."""
-        return self.path / "previews.jsonl"
-
     def target(self, number: int) -> Path:
         """Return what an evaluation keeps of target `number`, to continue from after it was killed."""
         return self.path / "targets" / f"{number}.json"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from alignkit.data.chosen import Chosen, choose_completions
 from alignkit.evaluation.quantization_cost import QuantizationCost, measure_cost
 from alignkit.example import Group
+from alignkit.progress import counting
 from alignkit.run.files import write_text
 from alignkit.run.folder import RunFolder, StageFolder
 from alignkit.stages.context import RunContext
@@ -26,7 +28,8 @@ def tell_quantization_cost(context: RunContext, folder: StageFolder, groups: Seq
     key = _key(context, chosen)
     cost = _kept(context.run).get(key)
     if cost is None:
-        cost = measure_cost(context.base.base, spec, context.registry, chosen)
+        progress = partial(counting, context.display)
+        cost = measure_cost(context.base.base, spec, context.registry, chosen, progress)
         context.display.note(cost.line)
         if cost.cost is not None:
             _keep(context.run, key, cost)
