@@ -54,7 +54,8 @@ def test_a_file_that_is_damaged_for_a_moment_does_not_end_the_following(tmp_path
         def sleep(seconds):
             pauses.append(seconds)
             assert (tmp_path / "report.html").is_file() == (len(pauses) > 1)
-            summary.write_text("{}")
+            if len(pauses) == 1:
+                summary.write_text("{}")
             if len(pauses) == 2:
                 running.close()
 

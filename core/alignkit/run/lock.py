@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alignkit.errors import UserError
-from alignkit.run.files import (
-    disk_errors,
-)
+from alignkit.run.files import disk_errors
 
 LOCK = ".lock"
 PATIENCE = 0.3
