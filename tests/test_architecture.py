@@ -44,7 +44,6 @@ WITHOUT_TESTS = {
     "commands.export": "tests/test_pipeline.py exports what it trained",
     "commands.planning": "tests/commands/test_check.py",
     "commands.report": "tests/report/test_page.py",
-    "commands.run": "tests/test_pipeline.py",
     "display.bars": "tests/display/test_terminal.py",
     "hookspecs": "every hook is checked below",
     "progress": "a protocol and its callers: tests/display/test_terminal.py",

@@ -93,6 +93,7 @@ def command(recipe: Path, out: Path, *more: str) -> list[str]:
         str(recipe),
         "--out",
         str(out),
+        "--no-report",  # drawing takes longer than tiny stages do
         *more,
     ]
 

@@ -11,6 +11,7 @@ from tiny_tokenizers import CHATML, byte_tokenizer
 from transformers import Qwen3MoeConfig
 
 from alignkit import Sampling, UserError, recipe
+from alignkit.models import memory
 from alignkit.models.base import Base
 from alignkit.models.roles import Roles
 from alignkit.sampling import merged
@@ -71,7 +72,7 @@ def test_a_sampler_follows_the_adapter_with_one_merged_model(monkeypatch):
 
 @pytest.fixture
 def no_memory(monkeypatch):
-    monkeypatch.setattr(merged.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**20 // 10))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**20 // 10))
 
 
 def test_without_memory_auto_computes_with_the_base_itself(no_memory, monkeypatch):

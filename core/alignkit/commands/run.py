@@ -21,6 +21,9 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help="Show the run's page in a browser while the run goes on.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="Write the run's page, RUN/report.html, when the run is done.")
+    ] = True,
 ) -> None:
     """Run a recipe. Finished stages are skipped, interrupted ones are resumed."""
     from alignkit.commands.planning import plan_recipe
@@ -48,7 +51,8 @@ def run(
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")
             raise typer.Exit(TERMINATED) from None
         display.close(f"Done: {place}")
-        display.console.print(_report(place), highlight=False, markup=False, soft_wrap=True)
+        if report:
+            display.console.print(_report(place), highlight=False, markup=False, soft_wrap=True)
 
 
 def _report(run: Path) -> str:
