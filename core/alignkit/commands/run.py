@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alignkit.commands.options import Overrides, Plugins, RecipeArgument
+
+if TYPE_CHECKING:
+    from alignkit.registry import Registry
+    from alignkit.stages.plan import Plan
 
 TERMINATED = 143
 
@@ -53,6 +57,8 @@ def run(
         display.close(f"Done: {place}")
         if report:
             display.console.print(_report(place), highlight=False, markup=False, soft_wrap=True)
+        for line in _next(planned.plan, planned.registry, place):
+            display.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _report(run: Path) -> str:
@@ -66,3 +72,13 @@ def _report(run: Path) -> str:
         return f"Report: {write_report(run)}"
     except Exception as error:
         return f"The report could not be written: {type(error).__name__}: {error}"
+
+
+def _next(plan: Plan, registry: Registry, run: Path) -> list[str]:
+    """Return what to type next: a chat with the policy that the plan trains last, if it trains any."""
+    from alignkit.rewards.lookup import trained_roles
+
+    policies = [
+        name for name, stage in plan.stages.items() if "policy" in trained_roles(stage.settings, registry)
+    ]
+    return [f"Next: alignkit sample {run / name}" for name in policies[-1:]]
