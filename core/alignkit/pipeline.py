@@ -42,7 +42,7 @@ def run_plan(
         device = Accelerator().device
         context = make_context(plan, registry, run, display, device)
         hardware = find_hardware(device, compute_dtype(plan.recipe.model.dtype, device))
-        with doing(counting(display, "comparing the base with earlier runs")):
+        with doing(counting(display, "finding the base")):
             base = context.base.fingerprint
         done: dict[str, str] = {}
         for name, stage in plan.stages.items():

@@ -68,3 +68,11 @@ def test_each_stage_has_its_time_and_a_skipped_one_says_so():
     assert durations({"sft": 75.2, "judge": None, "ppo": 3720.0}) == (
         "  sft       1 min 15 s\n  judge     skipped\n  ppo       1 h 02 min\n  together  1 h 03 min"
     )
+
+
+def test_a_measure_that_no_target_has_is_left_out():
+    nothing = {"mean": None, "low": None, "high": None, "count": 0}
+    known = {"mean": 1.0, "low": 0.5, "high": 1.5, "count": 3}
+    text = shown({"base": {"kl": nothing, "length": nothing}, "ppo": {"kl": nothing, "length": known}}, 80)
+    assert "kl" not in text
+    assert "length" in text

@@ -88,10 +88,33 @@ def test_a_registered_model_has_the_number_that_its_plugin_says_and_is_not_touch
 @pytest.mark.bundled
 def test_the_bundled_model_has_the_number_that_its_plugin_says(registry):
     found = weights_size._in_files(registry.models.get("smollm2-135m")(), None)
-    assert found in (known_parameters(spec("smollm2-135m"), registry), None)  # None: it is on the hub
+    assert found == known_parameters(spec("smollm2-135m"), registry)
 
 
 def test_a_base_that_is_nowhere_is_named(registry):
     assert known_parameters(spec("./nowhere"), registry) is None
     with pytest.raises(UserError, match="no folder"):
         counted_parameters(spec("./nowhere"), registry)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 269060552\n",
+        (20).to_bytes(8, "little") + b'{"weight": {"dtype": ',
+        (2).to_bytes(8, "little") + b"[]",
+        b"",
+    ],
+)
+def test_a_file_that_holds_no_weights_is_named(registry, tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="damaged, or was not fetched whole") as error:
+        known_parameters(spec(str(tmp_path)), registry)
+    assert error.value.where == str(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_list_of_files_that_is_none_is_named(registry, tmp_path, content):
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(UserError, match="damaged, or was not fetched whole"):
+        known_parameters(spec(str(tmp_path)), registry)

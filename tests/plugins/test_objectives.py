@@ -51,6 +51,21 @@ def test_bradley_terry_is_minus_log_sigmoid_of_the_difference():
     assert found.metrics["rewards/accuracies"].tolist() == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("objective", "signals"),
+    [
+        (BradleyTerry(), {"scores": [0.5, 0.5, 1.0, 2.0]}),
+        (
+            DirectPreferenceOptimization(),
+            {"logps": [[-1.0], [-1.0], [-2.0], [-1.0]], "reference_logps": [[-1.0], [-1.0], [-1.0], [-1.0]]},
+        ),
+    ],
+)
+def test_an_accuracy_counts_a_tie_as_one_half(objective, signals):
+    found = objective.loss(batch([0, 0, 1, 1], [0, 1, 0, 1], **signals))
+    assert found.metrics["rewards/accuracies"].tolist() == [0.5, 0.0]
+
+
 def test_bradley_terry_subtracts_the_margin_column():
     found = BradleyTerry(margin=True).loss(batch([0, 0], [0, 1], scores=[2.0, 0.5], margin=[0.7, 0.7]))
     assert value(found) == pytest.approx(-log_sigmoid(0.8))

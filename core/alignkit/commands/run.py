@@ -49,7 +49,7 @@ def run(
             from alignkit.pipeline import run_plan
             from alignkit.training.interruption import Interrupted
         try:
-            with followed(place) if live else nullcontext():
+            with followed(place, display.note) if live else nullcontext():
                 run_plan(planned.plan, planned.registry, out, display, source)
         except Interrupted:
             display.note("stopped by SIGTERM after saving a checkpoint; the same command goes on from there")

@@ -28,10 +28,12 @@ def shortened(text: str, most: int) -> str:
 def interval_tables(targets: Mapping[str, Mapping[str, PlainInterval]], width: int) -> Iterator[Table]:
     """Give tables of intervals, one line per target.
 
-    Where the measures are wider than the console they are in several tables, so that numbers stay whole.
+    Where the measures are wider than the console they are in several tables, so that numbers stay whole. A
+    measure that no target has is left out.
     """
     names = list(dict.fromkeys(name for values in targets.values() for name in values))
-    cells = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
+    columns = {name: [_interval(values.get(name)) for values in targets.values()] for name in names}
+    cells = {name: column for name, column in columns.items() if any(column)}
     taken = max(map(len, targets)) + 2  # by the targets' names and the edges
     for part, needed in _parts(cells, taken, width):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=needed if needed > width else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignkit import recipe
+from alignkit.errors import UserError
 from alignkit.registry import Registry
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -48,7 +49,10 @@ def _in_files(place: str, revision: str | None) -> int | None:
     index = _file(place, INDEX, revision)
     if index is None:
         return None
-    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(index) from error
     files = [_file(place, name, revision) for name in sorted(names)]
     return sum(_in_header(file) for file in files if file) if all(files) else None
 
@@ -71,12 +75,28 @@ def _file(place: str, name: str, revision: str | None) -> Path | None:
 def _in_header(file: Path) -> int:
     """Return how many numbers a file of safetensors holds.
 
-    It begins with the length of its header, in 8 bytes; the header is JSON.
+    It begins with the length of its header, in 8 bytes; the header is JSON. Raises UserError for a file that
+    does not, such as one that was cut off, or a pointer of Git LFS.
     """
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(size))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        if size > file.stat().st_size:
+            raise _damaged(file)
+        try:
+            header: dict[str, Any] = json.loads(stream.read(size))
+            return sum(
+                math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(file) from error
+
+
+def _damaged(file: Path) -> UserError:
+    return UserError(
+        "this is no file of weights as safetensors writes it; it is damaged, or was not fetched whole",
+        where=str(file),
+        hint="Fetch the base again.",
+    )
 
 
 def _by_architecture(place: str, revision: str | None) -> int:

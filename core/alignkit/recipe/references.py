@@ -1,14 +1,26 @@
-"""Finds and renames the stages, data and rewards to which a stage refers, in its plain values."""
+"""Finds and renames what stages refer to, in their plain values, and adds stages to those there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from alignkit.errors import UserError
+
 REFERRING = ("on", "start", "reward", "watch", "sample", "label", "by", "held_out", "evaluate", "against")
 """The keys of a stage whose values name stages, data or rewards. Those of `roles` name stages too."""
 
 Rename = Callable[[str], str]
+
+
+def add_stage(flat: dict[str, Any], name: str, stage: Any, where: str, hint: str) -> None:
+    """Add a stage to those there are.
+
+    Raises UserError, at the key path `where` and with the fix `hint`, where there is one of this name.
+    """
+    if name in flat:
+        raise UserError(f"two stages would be called {name!r}", where=where, hint=hint)
+    flat[name] = stage
 
 
 def references(stage: Any) -> set[str]:

@@ -17,10 +17,12 @@ from pydantic import ConfigDict, Field, model_validator
 
 from alignkit.errors import UserError, nearest
 from alignkit.recipe.mistakes import validate
-from alignkit.recipe.references import references, renamed
+from alignkit.recipe.references import add_stage, references, renamed
 from alignkit.recipe.section import Section
 from alignkit.recipe.seeds import Seeds, is_evaluation
 from alignkit.recipe.terms import BASE
+
+NUMBERED = "A block's stages get the number of their round: rename one."
 
 
 class Block(Section):
@@ -65,7 +67,7 @@ def unroll(stages: dict[str, Any]) -> dict[str, Any]:
         if _is_block(stage):
             latest |= _unroll_block(_read_block(stage, where), latest, flat, where)
         else:
-            _add(flat, name, renamed(stage, latest), where)
+            add_stage(flat, name, renamed(stage, latest), where, NUMBERED)
     return flat
 
 
@@ -82,7 +84,7 @@ def _unroll_block(
     made: dict[str, str] = {}
     if block.repeat is None:
         for name, stage in block.stages.items():
-            _add(flat, name, renamed(stage, latest), where)
+            add_stage(flat, name, renamed(stage, latest), where, NUMBERED)
         return {}
     for number in range(1, block.repeat + 1):
         before, made = {**before, **made}, {}
@@ -90,7 +92,7 @@ def _unroll_block(
             meaning = {**before, **made}
             _require_made(references(stage) & block.stages.keys() - meaning.keys(), f"{where}.stages.{name}")
             made[name] = f"{name}-{number}"
-            _add(flat, made[name], renamed(stage, meaning), where)
+            add_stage(flat, made[name], renamed(stage, meaning), where, NUMBERED)
     return made
 
 
@@ -140,13 +142,3 @@ def _require_made(missing: set[str], where: str) -> None:
             where=where,
             hint=f"Say what the name means in the first round: first: {{{min(missing)}: base}}.",
         )
-
-
-def _add(flat: dict[str, Any], name: str, stage: Any, where: str) -> None:
-    if name in flat:
-        raise UserError(
-            f"two stages would be called {name!r}",
-            where=where,
-            hint="A block's stages get the number of their round: rename one.",
-        )
-    flat[name] = stage

@@ -14,8 +14,10 @@ from pydantic import Field
 
 from alignkit.errors import UserError
 from alignkit.recipe.mistakes import validate
-from alignkit.recipe.references import references, renamed
+from alignkit.recipe.references import add_stage, references, renamed
 from alignkit.recipe.section import Section
+
+NUMBERED = "A stage with seeds gets their numbers in its name: rename one."
 
 Seeds = Annotated[int, Field(ge=1, strict=True)]
 """A number of seeds."""
@@ -44,17 +46,17 @@ def expand(stages: Mapping[str, Any], seed: int) -> dict[str, Any]:
     for name, stage in stages.items():
         where = f"stages.{name}"
         if is_evaluation(stage):
-            _add(flat, name, _with_counts(stage, several, where), where)
+            add_stage(flat, name, _with_counts(stage, several, where), where, NUMBERED)
         elif name in several:
             _require_same(stage, counts[name], several, where)
             for number in range(1, counts[name] + 1):
                 meaning = {other: seed_name(other, number) for other in several}
                 made = {**renamed(stage, meaning), **_seed(stage, seed, number)}
                 del made["seeds"]
-                _add(flat, seed_name(name, number), made, where)
+                add_stage(flat, seed_name(name, number), made, where, NUMBERED)
         else:
             _require_same(stage, 1, several, where)
-            _add(flat, name, stage, where)
+            add_stage(flat, name, stage, where, NUMBERED)
     return flat
 
 
@@ -102,13 +104,3 @@ def _require_same(
                 where=where,
                 hint=f"Name the stage of one seed, {seed_name(name, 1)}{hint.format(several[name])}.",
             )
-
-
-def _add(flat: dict[str, Any], name: str, stage: Any, where: str) -> None:
-    if name in flat:
-        raise UserError(
-            f"two stages would be called {name!r}",
-            where=where,
-            hint="A stage with seeds gets their numbers in its name: rename one.",
-        )
-    flat[name] = stage

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def followed(run: Path) -> Iterator[None]:
+def followed(run: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Let a process of low priority write the page of `run` and open it in a browser, until this block ends.
 
     Whatever happens to that process, the run goes on. It ends by itself where the run fails or is killed.
+    note: tells the user where it cannot be started.
     """
     program = "from alignkit.cli import main; main()"
     command = [sys.executable, "-c", program, "report", str(run), "--follow", "--open"]
@@ -27,7 +28,8 @@ def followed(run: Path) -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    except OSError:
+    except OSError as error:
+        note(f"the page is not written while the run goes on: {error}")
         yield
         return
     yield

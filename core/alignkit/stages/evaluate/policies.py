@@ -15,12 +15,14 @@ from alignkit.models.export import DTYPE
 from alignkit.models.roles import Roles
 from alignkit.objective import Prompts
 from alignkit.progress import Progress, counting
+from alignkit.recipe import Evaluate, Target
 from alignkit.rewards.best_of_n import best_of_divergence, best_places
 from alignkit.rewards.engine import make_engines
 from alignkit.rewards.models import RewardModels
 from alignkit.rewards.scoring import Scorer
 from alignkit.run.files import write_text
 from alignkit.run.folder import StageFolder
+from alignkit.sampler import Drawn, Sampler
 from alignkit.sampling.checking import draw
 from alignkit.sampling.decoding import decode
 from alignkit.sampling.lookup import make_sampler
@@ -112,18 +114,8 @@ def _sample(
         roles.add("reference", trainable=False, start=run.start(against))
         models = RewardModels(roles, run, forward_budget())
         sampler = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
-        batch_size = max(1, wanted.batch_size // target.best_of)
-        settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
         progress = partial(counting, context.display)
-        ids = [group.prompt for group in prompts]
-        sampling = progress(f"sampling {target.name}")
-        if served is None:
-            drawn = draw(sampler, "policy", ids, settings, progress=sampling)
-        else:
-            with served.policy(target.stage) as merged:
-                other = make_sampler(context.registry, wanted.sampler, merged, wanted.weights)
-                drawn = draw(other, "policy", ids, settings, progress=sampling)
-                del other
+        drawn = _draw(target, wanted, sampler, context, [group.prompt for group in prompts], served)
         examples, groups = decode(context.base.base, dataset.examples, prompts, drawn)
         moved = [0.0] * len(drawn)
         chosen_by = stage.best[contestant.name]
@@ -151,6 +143,25 @@ def _sample(
         "log_ratios": [[r + more for r in of_prompt] for of_prompt, more in zip(ratios, moved, strict=True)],
         "scores": scores,
     }
+
+
+def _draw(
+    target: Target,
+    wanted: Evaluate,
+    sampler: Sampler,
+    context: RunContext,
+    prompts: list[list[int]],
+    served: ServedModels | None,
+) -> list[list[Drawn]]:
+    """Return a target's completions of every prompt: by `sampler`, or by its model as it is served."""
+    batch_size = max(1, wanted.batch_size // target.best_of)
+    settings = wanted.sampling(wanted.per_prompt * target.best_of, context.seed, batch_size)
+    progress = counting(context.display, f"sampling {target.name}")
+    if served is None:
+        return draw(sampler, "policy", prompts, settings, progress=progress)
+    with served.policy(target.stage) as roles:
+        merged = make_sampler(context.registry, wanted.sampler, roles, wanted.weights)
+        return draw(merged, "policy", prompts, settings, progress=progress)
 
 
 def _choose(
