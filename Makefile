@@ -9,8 +9,9 @@ export TOKENIZERS_PARALLELISM = false
 demo: .venv/installed
 	$(BIN)/alignkit run recipes/demo.yaml
 
+# Two processes of one thread each: threads of two processes would wait for one another.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
